@@ -1,0 +1,39 @@
+//! Running a model: a packed batch in, one pooled row per span out.
+//!
+//! A backend does not tokenize, does not normalise the final vector and knows nothing of calls.
+
+pub mod candle;
+pub mod head;
+pub mod onnx;
+pub mod pool;
+
+use crate::batch::PackedBatch;
+use crate::cancel::Cancel;
+use crate::error::Result;
+
+/// What a backend tells of itself once it is loaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BackendInfo {
+    /// Where it really runs, such as `cpu`, `cuda:0` or `tensorrt`.
+    pub device: String,
+    /// Precision in which the weights are held, such as `float32` or `bfloat16`.
+    pub dtype: String,
+    /// Width of a pooled row.
+    pub width: usize,
+    /// Bytes of weights held in memory.
+    pub weight_bytes: u64,
+}
+
+/// A loaded model.
+pub trait Backend: Send + Sync {
+    /// What was loaded, and where.
+    fn info(&self) -> &BackendInfo;
+
+    /// Runs a batch and pools it: `batch.spans.len() * width` values, rows in the order of the spans.
+    ///
+    /// Looks at `cancel` often enough to stop within 200 ms on a model of 0.5 B parameters.
+    ///
+    /// # Errors
+    /// `ABORTED` once cancelled; `OUT_OF_MEMORY`; `INTERNAL`.
+    fn run(&self, batch: &PackedBatch, cancel: &Cancel) -> Result<Vec<f32>>;
+}

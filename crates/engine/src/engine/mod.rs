@@ -1,0 +1,1 @@
+//! Loaded models (once each, shared), scheduling between calls, cancel, progress, memory limits.

@@ -1,0 +1,5 @@
+//! Linker settings that Node addons need.
+
+fn main() {
+    napi_build::setup();
+}
