@@ -78,7 +78,7 @@ async function buildAddon() {
   })
   await run(process.execPath, [
     join(ROOT, 'node_modules/@napi-rs/cli/dist/cli.js'),
-    ...'build --platform --release --manifest-path crates/node/Cargo.toml -o . --js native.cjs --dts native.d.ts --no-const-enum'.split(' '),
+    ...'build --platform --release --manifest-path crates/node/Cargo.toml -o . --no-js --dts native.d.ts --no-const-enum'.split(' '),
   ])
 }
 
