@@ -9,11 +9,14 @@ import { core, untilCalls } from './helpers/fake-core.ts'
 const model = 'fake'
 const lastCall = () => core.calls.at(-1)!
 
-test.serial('texts arrive as UTF-8 with their lengths; lone surrogates become U+FFFD; nothing is trimmed', async (t) => {
-  await embedBatch([' a\r\n', 'é😀', 'x\ud800y', '\udc00'], { model })
-  t.deepEqual(lastCall().lengths, [4, 6, 5, 3])
-  t.is(lastCall().text, ' a\r\né😀x\ufffdy\ufffd')
-})
+test.serial(
+  'texts arrive as UTF-8 with their lengths; lone surrogates become U+FFFD; nothing is trimmed',
+  async (t) => {
+    await embedBatch([' a\r\n', 'é😀', 'x\ud800y', '\udc00'], { model })
+    t.deepEqual(lastCall().lengths, [4, 6, 5, 3])
+    t.is(lastCall().text, ' a\r\né😀x\ufffdy\ufffd')
+  },
+)
 
 test.serial('a text of many pieces keeps its characters', async (t) => {
   // An odd start puts the surrogate pairs across the borders of the pieces.
@@ -25,7 +28,15 @@ test.serial('a text of many pieces keeps its characters', async (t) => {
 
 test.serial('options are passed on, without those that are ours', async (t) => {
   const onProgress = (): void => {}
-  await embed('a', { model, task: 'query', prompt: false, dimensions: 4, precision: 'int8', signal: new AbortController().signal, onProgress })
+  await embed('a', {
+    model,
+    task: 'query',
+    prompt: false,
+    dimensions: 4,
+    precision: 'int8',
+    signal: new AbortController().signal,
+    onProgress,
+  })
   t.deepEqual(lastCall().request, { model, task: 'query', prompt: false, dimensions: 4, precision: 'int8' })
 })
 
@@ -40,7 +51,17 @@ test.serial('the model comes from the environment where a call names none, else 
 
 test.serial('chunks become ranges of bytes, and take whole characters in', async (t) => {
   const document = 'aé😀中b'
-  await embedChunks(document, [{ start: 0, end: 2 }, { start: 2, end: 4 }, { start: 3, end: 5 }, { start: 0, end: 3 }, { start: 1, end: 6 }], { model })
+  await embedChunks(
+    document,
+    [
+      { start: 0, end: 2 },
+      { start: 2, end: 4 },
+      { start: 3, end: 5 },
+      { start: 0, end: 3 },
+      { start: 1, end: 6 },
+    ],
+    { model },
+  )
   t.deepEqual(lastCall().request.chunks, [
     { start: 0, end: 3 },
     { start: 3, end: 7 },
@@ -117,7 +138,14 @@ test.serial('preload tells of every model that failed', async (t) => {
   t.is((await preloadModels('fake')).length, 1)
   t.is((await preloadModels(['fake', 'other'])).length, 2)
   await rejectsWith(t, preloadModels('missing-a'), 'MODEL_NOT_FOUND', /^There is no missing-a\.$/)
-  const error = await rejectsWith(t, preloadModels(['missing-a', 'fake', 'missing-b']), 'MODEL_NOT_FOUND', '2 of 3', 'missing-a', 'missing-b')
+  const error = await rejectsWith(
+    t,
+    preloadModels(['missing-a', 'fake', 'missing-b']),
+    'MODEL_NOT_FOUND',
+    '2 of 3',
+    'missing-a',
+    'missing-b',
+  )
   t.deepEqual(
     (error.details.failures as { model: string }[]).map((failure) => failure.model),
     ['missing-a', 'missing-b'],

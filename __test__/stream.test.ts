@@ -55,7 +55,12 @@ test.serial('an empty source gives no part', async (t) => {
 })
 
 test.serial('a part ends early where its texts are long', async (t) => {
-  const parts = await collect(embedStream(Array.from({ length: 10 }, () => 'x'.repeat(50_000)), { model }))
+  const parts = await collect(
+    embedStream(
+      Array.from({ length: 10 }, () => 'x'.repeat(50_000)),
+      { model },
+    ),
+  )
   t.deepEqual(
     parts.map((part) => part.embeddings.length),
     [3, 3, 3, 1],

@@ -1,5 +1,14 @@
 import test from 'ava'
-import { EmbeddingEngine, EmbeddingError, countTokens, embed, embedBatch, embedChunks, embedStream, preloadModels } from 'embedding-engine'
+import {
+  EmbeddingEngine,
+  EmbeddingError,
+  countTokens,
+  embed,
+  embedBatch,
+  embedChunks,
+  embedStream,
+  preloadModels,
+} from 'embedding-engine'
 
 import { first, rejectsWith } from './helpers/errors.ts'
 import { core } from './helpers/fake-core.ts'
@@ -20,12 +29,24 @@ test('texts are told by their index', async (t) => {
 })
 
 test('texts must be an array, and one string is explained', async (t) => {
-  await rejectsWith(t, embedBatch(any('one text')), 'INVALID_INPUT', 'texts must be an array', 'Put a single one into an array')
+  await rejectsWith(
+    t,
+    embedBatch(any('one text')),
+    'INVALID_INPUT',
+    'texts must be an array',
+    'Put a single one into an array',
+  )
   await rejectsWith(t, embedBatch(any({ length: 1 })), 'INVALID_INPUT', 'an object (Object)')
 })
 
 test('an unknown option is refused with the nearest name', async (t) => {
-  const error = await rejectsWith(t, embed('a', any({ dimension: 4 })), 'INVALID_OPTION', "no option 'dimension'", "'dimensions'")
+  const error = await rejectsWith(
+    t,
+    embed('a', any({ dimension: 4 })),
+    'INVALID_OPTION',
+    "no option 'dimension'",
+    "'dimensions'",
+  )
   t.is(error.details.option, 'dimension')
   await rejectsWith(t, embed('a', any({ zzzzzz: 1 })), 'INVALID_OPTION', 'There are: model, task')
   await rejectsWith(t, embed('a', any({ constructor: 1 })), 'INVALID_OPTION', "no option 'constructor'")
@@ -54,7 +75,13 @@ const refused: [option: string, value: unknown, word: string][] = [
 ]
 for (const [option, value, word] of refused) {
   test(`option ${option} refuses ${JSON.stringify(value)}`, async (t) => {
-    const error = await rejectsWith(t, embed('refused', any({ [option]: value })), 'INVALID_OPTION', `'${option}'`, word)
+    const error = await rejectsWith(
+      t,
+      embed('refused', any({ [option]: value })),
+      'INVALID_OPTION',
+      `'${option}'`,
+      word,
+    )
     t.is(error.details.option, option)
     t.false(
       core.calls.some(({ text }) => text === 'refused'),
@@ -107,7 +134,14 @@ test('an engine takes every option of the contract', (t) => {
         idleUnloadMs: 0,
         threads: 1,
         modelDefaults: {
-          './m': { causal: false, pooling: 'mean', maxTokens: 8, dimensions: [4], prompts: { query: 'q: ' }, backend: 'onnx' },
+          './m': {
+            causal: false,
+            pooling: 'mean',
+            maxTokens: 8,
+            dimensions: [4],
+            prompts: { query: 'q: ' },
+            backend: 'onnx',
+          },
         },
         logger: console,
       }),
@@ -129,14 +163,33 @@ test('a stream takes an iterable of strings', async (t) => {
 
 test('a stream tells a bad text by its place in the source', async (t) => {
   const source = [...Array.from({ length: 10 }, () => 'ok'), any(5)]
-  const error = await rejectsWith(t, readAll(embedStream(source, { model: 'fake', batchSize: 4 })), 'INVALID_INPUT', 'Text 10')
+  const error = await rejectsWith(
+    t,
+    readAll(embedStream(source, { model: 'fake', batchSize: 4 })),
+    'INVALID_INPUT',
+    'Text 10',
+  )
   t.is(error.details.index, 10)
 })
 
 test('chunks must lie inside the document', async (t) => {
   const document = 'abcdef'
-  for (const chunk of [{ start: 0, end: 7 }, { start: -1, end: 2 }, { start: 3, end: 3 }, { start: 4, end: 2 }, { start: 0.5, end: 2 }, {}, null, 5]) {
-    const error = await rejectsWith(t, embedChunks(document, [{ start: 0, end: 1 }, any(chunk)]), 'INVALID_INPUT', 'Chunk 1')
+  for (const chunk of [
+    { start: 0, end: 7 },
+    { start: -1, end: 2 },
+    { start: 3, end: 3 },
+    { start: 4, end: 2 },
+    { start: 0.5, end: 2 },
+    {},
+    null,
+    5,
+  ]) {
+    const error = await rejectsWith(
+      t,
+      embedChunks(document, [{ start: 0, end: 1 }, any(chunk)]),
+      'INVALID_INPUT',
+      'Chunk 1',
+    )
     t.is(error.details.index, 1)
   }
   await rejectsWith(t, embedChunks(document, any('x')), 'INVALID_INPUT', 'chunks must be an array')
