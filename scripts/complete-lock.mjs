@@ -29,7 +29,14 @@ await main(async () => {
       const place = `node_modules/${name}`
       if (lock.packages[place]) continue
       const { cpu, libc, os } = platformOf(name)
-      lock.packages[place] = { version, cpu, ...(dev && { dev }), ...(libc && { libc }), optional: true, ...(os && { os }) }
+      lock.packages[place] = {
+        version,
+        cpu,
+        ...(dev && { dev }),
+        ...(libc && { libc }),
+        optional: true,
+        ...(os && { os }),
+      }
       added++
     }
   }
