@@ -217,8 +217,10 @@ fn qwen(config: &QwenConfig, causal: bool, t: &Tensors, ids: &[u32]) -> Matrix {
             heads
         };
         let window = config.windows[i];
-        let sees = |query: usize, key: usize| {
-            (!causal || key <= query) && window.is_none_or(|window| query.abs_diff(key) < window)
+        let sees = |query: usize, key: usize| match window {
+            Some(window) if causal => key <= query && query - key < window,
+            Some(window) => query.abs_diff(key) <= window,
+            None => !causal || key <= query,
         };
         let (q, k, v) = (
             heads("q", config.num_heads, true),
@@ -242,7 +244,11 @@ fn bert(config: &BertConfig, t: &Tensors, ids: &[u32]) -> Matrix {
     let width = config.hidden_size;
     let eps = config.layer_norm_eps;
     let mut h = rows(t, "embeddings.word_embeddings.weight", width, ids.iter().map(|id| *id as usize));
-    let positions = (0..ids.len()).map(|position| position + config.position_offset);
+    let padding = config.position_offset.checked_sub(1);
+    let positions = (0..ids.len()).map(|at| match padding {
+        Some(padding) if ids[at] as usize == padding => padding,
+        _ => config.position_offset + ids[..at].iter().filter(|id| Some(**id as usize) != padding).count(),
+    });
     add(&mut h, &rows(t, "embeddings.position_embeddings.weight", width, positions));
     add(&mut h, &rows(t, "embeddings.token_type_embeddings.weight", width, ids.iter().map(|_| 0)));
     let norm = |h: &Matrix, name: &str| -> Matrix { h.iter().map(|x| layer_norm(t, name, x, eps)).collect() };

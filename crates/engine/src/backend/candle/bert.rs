@@ -103,6 +103,21 @@ fn norm_tensor(checkpoint: &Checkpoint, place: &str, names: [&str; 2], len: usiz
     checkpoint.get(&name, &[len])
 }
 
+/// BERT counts from 0. RoBERTa and XLM-R count from the id of their padding token plus one, and a padding
+/// token that is written inside a text stands at its own id and is not counted
+/// (transformers' `create_position_ids_from_input_ids`).
+fn positions(ids: &[u32], offset: usize) -> impl Iterator<Item = u32> {
+    let mut next = offset as u32;
+    let padding = next.checked_sub(1);
+    ids.iter().map(move |id| match padding {
+        Some(padding) if padding == *id => padding,
+        _ => {
+            next += 1;
+            next - 1
+        }
+    })
+}
+
 impl<P: Parts> Encoder<P> for Bert<P> {
     fn width(&self) -> usize {
         self.config.hidden_size
@@ -112,7 +127,7 @@ impl<P: Parts> Encoder<P> for Bert<P> {
         let eps = self.config.layer_norm_eps;
         let normalise = |h: &mut P::Rows, norm: &Norm<P>| parts.layer_norm(h, &norm.weight, &norm.bias, eps);
         let positions: Vec<u32> =
-            run.positions().map(|position| (position + self.config.position_offset) as u32).collect();
+            run.sequences().flat_map(|rows| positions(&batch.ids[rows], self.config.position_offset)).collect();
         let mut h = parts.gather(&self.words, &batch.ids)?;
         parts.add(&mut h, &parts.gather(&self.types, &vec![0; batch.tokens()])?)?;
         parts.add(&mut h, &parts.gather(&self.positions, &positions)?)?;

@@ -20,7 +20,8 @@ pub struct AttentionShape {
     pub head_dim: usize,
     /// Whether a token sees only itself and the tokens before it.
     pub causal: bool,
-    /// How many tokens a token sees to the left, itself included (and as many to the right if not causal).
+    /// Sliding window `w`, counted as transformers does: a causal token sees `w` tokens, itself included; one
+    /// that is not causal sees itself and `w` to each side.
     pub window: Option<usize>,
     /// Epsilon of the norms of q and k, where there are any.
     pub norm_eps: f64,
@@ -39,10 +40,12 @@ impl AttentionShape {
 
     /// The keys that queries `from..to` of a sequence of `len` tokens can see, as a range.
     pub fn visible(&self, from: usize, to: usize, len: usize) -> std::ops::Range<usize> {
-        let window = self.window.unwrap_or(len);
-        let start = (from + 1).saturating_sub(window);
-        let end = if self.causal { to } else { len.min(to.saturating_add(window - 1)) };
-        start..end
+        match (self.causal, self.window) {
+            (true, None) => 0..to,
+            (true, Some(window)) => (from + 1).saturating_sub(window)..to,
+            (false, None) => 0..len,
+            (false, Some(window)) => from.saturating_sub(window)..len.min(to.saturating_add(window)),
+        }
     }
 }
 
