@@ -106,7 +106,7 @@ fn score_line(line: &str) -> f64 {
         score += 1.0;
     }
     if SQL.iter().any(|word| trimmed.starts_with(word)) {
-        score += 2.0;
+        score += 3.0;
     }
     let operators = OPERATORS.iter().filter(|operator| trimmed.contains(**operator)).count();
     score += 1.0 * operators.min(4) as f64;

@@ -66,6 +66,9 @@ impl Lengths<'_> {
     /// Rows of a graph's position table that texts can use. An architecture with absolute positions that
     /// begin after the padding id has fewer than it says.
     fn onnx_table(&self, positions: Option<usize>) -> Result<Option<usize>> {
+        if !matches!(self.config.str("position_embedding_type")?, None | Some("absolute")) {
+            return Ok(None);
+        }
         let offset = match self.config.str("model_type")? {
             Some("roberta" | "xlm-roberta" | "camembert" | "mpnet") => {
                 self.config.size("pad_token_id", 0..=1 << 26)?.unwrap_or(1) + 1
