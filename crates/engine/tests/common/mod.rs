@@ -84,3 +84,24 @@ pub fn decode_f32(base64: &str) -> Vec<f32> {
     }
     bytes.chunks_exact(4).map(|four| f32::from_le_bytes(four.try_into().unwrap())).collect()
 }
+
+/// The ONNX Runtime library: `EMBEDDING_ENGINE_ONNXRUNTIME`, else the one in the dev dependency.
+pub fn onnxruntime() -> PathBuf {
+    if let Some(path) = std::env::var_os("EMBEDDING_ENGINE_ONNXRUNTIME") {
+        return path.into();
+    }
+    let (platform, architecture) = match (std::env::consts::OS, std::env::consts::ARCH) {
+        ("macos", "aarch64") => ("darwin", "arm64"),
+        ("windows", "aarch64") => ("win32", "arm64"),
+        ("windows", _) => ("win32", "x64"),
+        (_, "aarch64") => ("linux", "arm64"),
+        _ => ("linux", "x64"),
+    };
+    let name = match platform {
+        "darwin" => "libonnxruntime.dylib",
+        "win32" => "onnxruntime.dll",
+        _ => "libonnxruntime.so.1",
+    };
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../node_modules/onnxruntime-node/bin/napi-v6");
+    root.join(platform).join(architecture).join(name)
+}

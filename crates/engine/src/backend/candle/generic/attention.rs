@@ -8,7 +8,7 @@ use crate::backend::candle::parts::AttentionShape;
 const TILE_SCORES: usize = 1 << 22;
 
 /// Attention of one sequence: `q` is `[heads, len, head_dim]`, `k` and `v` `[kv_heads, len, head_dim]`;
-/// gives `[len, heads * head_dim]`. `between` is called before each tile.
+/// gives `[len, heads * head_dim]` in f32. `between` is called before each tile.
 ///
 /// The heads that share keys and values are stacked as rows, so k and v are not copied per head.
 pub(super) fn attention<E: From<candle_core::Error>>(
@@ -43,7 +43,7 @@ pub(super) fn attention<E: From<candle_core::Error>>(
         };
         let weights = candle_nn::ops::softmax(&scores, D::Minus1)?.to_dtype(v.dtype())?;
         // [kv_heads, group * count, dim] -> [count, heads * dim]
-        let tile = weights.matmul(&v)?.reshape((shape.heads, count, shape.head_dim))?;
+        let tile = weights.matmul(&v)?.to_dtype(DType::F32)?.reshape((shape.heads, count, shape.head_dim))?;
         tiles.push(tile.transpose(0, 1)?.contiguous()?.reshape((count, shape.q_width()))?);
     }
     Ok(Tensor::cat(&tiles, 0)?)
