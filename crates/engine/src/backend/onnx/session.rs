@@ -72,7 +72,7 @@ fn explain(file: &Path, device: &Device, error: &ort::Error) -> Error {
         return Error::new(Code::OutOfMemory, message);
     }
     if error.code() == ErrorCode::NotImplemented
-        || says(&["is not a registered function/op", "Unsupported model IR version", "opset"])
+        || says(&["No Op registered", "is not a registered function", "Unsupported model IR version", "opset"])
     {
         let message = format!("{}: this ONNX Runtime cannot run the graph, a newer one may: {told}", file.display());
         return Error::unsupported(message);
