@@ -276,7 +276,7 @@ mod tests {
             (r#"{"precision":"int4"}"#, "precision", "int4"),
             (r#"{"adapter":"mine"}"#, "adapter", "mine"),
             (r#"{"adapter":true}"#, "adapter", "true"),
-            (r#"{"chunks":[[0,1]]}"#, "chunks", "[[0,1]]"),
+            (r#"{"chunks":[{"start":0}]}"#, "chunks", "start"),
             (r#"{"dimension":5}"#, "dimension", "dimensions"),
         ];
         for (json, option, shown) in cases {
