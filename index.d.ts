@@ -1,0 +1,750 @@
+// Generated from index.ts by npm run types. Do not edit.
+/** A part of a document, in UTF-16 units as `String.prototype.slice` counts them. */
+interface ChunkRange {
+    /** The first unit. */
+    start: number;
+    /** One past the last unit. */
+    end: number;
+}
+
+/** What {@link CallOptions.onProgress} is told. */
+type EmbeddingProgress = 
+/** The model's weights are being loaded. */
+{
+    status: 'loading';
+    model: string;
+}
+/** The model can be used. */
+ | {
+    status: 'ready';
+    model: string;
+    device: string;
+}
+/**
+ * How far the texts are. `total` and `etaSeconds` are missing only in a stream whose source does not say how
+ * many texts it has.
+ */
+ | {
+    status: 'embedding';
+    done: number;
+    total?: number;
+    tokensPerSecond: number;
+    etaSeconds?: number;
+};
+/** Told how far a call is. */
+type ProgressCallback = (progress: EmbeddingProgress) => void;
+
+/**
+ * Names a model: an alias (`'code'`, `'text'`, `'auto'`), a hub id (`'Qwen/Qwen3-Embedding-0.6B'`, with
+ * `@revision` if wanted) whose files are in the hub cache, or a path to a folder (`'./x'`, `'/x'`, `'file:…'`).
+ */
+type ModelRef = string;
+/**
+ * What the vectors are for. `document` and `query` are made to be compared with each other;
+ * each model maps a task to its own prompt, task id or nothing.
+ */
+type Task = 'document' | 'query' | 'similarity' | 'classification' | 'clustering';
+/** Number format of the vectors. */
+type Precision = 'float32' | 'int8' | 'uint8' | 'binary' | 'ubinary';
+/** The typed array that holds a vector of the given precision. */
+type VectorOf<P extends Precision> = P extends 'float32' ? Float32Array : P extends 'int8' | 'binary' ? Int8Array : Uint8Array;
+/** Options of one call. */
+interface CallOptions<P extends Precision = Precision> {
+    /**
+     * The model.
+     * @defaultValue the environment variable `EMBEDDING_ENGINE_MODEL`, else `'bundled'`
+     * @example
+     * ```ts
+     * await embed('fn main() {}', { model: './models/my-model' })
+     * ```
+     */
+    model?: ModelRef;
+    /**
+     * What the vectors are for.
+     * @defaultValue `'document'`
+     * @example
+     * ```ts
+     * await embed('where are retries handled', { task: 'query' })
+     * ```
+     */
+    task?: Task;
+    /**
+     * Put before each text in place of the model's own prompt for the task; `false` for none.
+     * @defaultValue the model's own
+     * @example
+     * ```ts
+     * await embed('parse a date', { prompt: 'Instruct: Given a question, find code\nQuery: ' })
+     * ```
+     */
+    prompt?: string | false;
+    /**
+     * Cuts each vector to its first components and normalises it again (Matryoshka). Only what the model
+     * declares is allowed.
+     * @defaultValue all of the model's dimensions
+     * @example
+     * ```ts
+     * await embed('text', { model: 'text', dimensions: 256 })
+     * ```
+     */
+    dimensions?: number;
+    /**
+     * Whether vectors get unit length.
+     * @defaultValue `true`
+     * @example
+     * ```ts
+     * await embed('text', { normalize: false })
+     * ```
+     */
+    normalize?: boolean;
+    /**
+     * Number format of the vectors. `int8` and `uint8` use one fixed scale (±1 becomes ±127); `binary` and
+     * `ubinary` pack one bit a component, as sentence-transformers does.
+     * @defaultValue `'float32'`
+     * @example
+     * ```ts
+     * const { embedding } = await embed('text', { precision: 'int8' }) // an Int8Array
+     * ```
+     */
+    precision?: P;
+    /**
+     * `true`: a text over the model's limit is cut, and the result says so in `truncated`.
+     * `false`: such a text is `TEXT_TOO_LONG`, before anything is computed.
+     * @defaultValue `true`
+     * @example
+     * ```ts
+     * await embedBatch(files, { truncate: false })
+     * ```
+     */
+    truncate?: boolean;
+    /**
+     * The fine-tune to use: `'auto'` for the one that is active for this model, if any; `false` for none; a
+     * name or a folder.
+     * @defaultValue `'auto'`
+     * @example
+     * ```ts
+     * await embed('text', { adapter: false })
+     * ```
+     */
+    adapter?: string | false;
+    /**
+     * A space id: the call fails with `SPACE_MISMATCH` unless its vectors would lie in that space.
+     * @defaultValue any space
+     * @example
+     * ```ts
+     * const { space } = await embedBatch(documents, { model: 'code' })
+     * await embed(question, { model: 'code', task: 'query', space })
+     * ```
+     */
+    space?: string;
+    /**
+     * Cancels the call, which then rejects with `signal.reason`.
+     * @defaultValue none
+     * @example
+     * ```ts
+     * await embedBatch(texts, { signal: AbortSignal.timeout(5000) })
+     * ```
+     */
+    signal?: AbortSignal;
+    /**
+     * Told how far the call is, at most ten times a second for each status. What it throws is ignored.
+     * @defaultValue none
+     * @example
+     * ```ts
+     * await embedBatch(texts, { onProgress: (p) => p.status === 'embedding' && console.error(p.done, p.total) })
+     * ```
+     */
+    onProgress?: ProgressCallback;
+}
+/** Options of {@link embedStream}. */
+interface StreamOptions<P extends Precision = Precision> extends CallOptions<P> {
+    /**
+     * The most texts in one part. A part also ends once its texts hold 128 Ki characters, so that
+     * memory does not depend on how long the texts are.
+     * @defaultValue `128`
+     * @example
+     * ```ts
+     * for await (const { offset, embeddings } of embedStream(lines, { batchSize: 1 })) show(offset, embeddings[0])
+     * ```
+     */
+    batchSize?: number;
+}
+/** Options of {@link preloadModels}. */
+interface PreloadOptions {
+    /**
+     * Cancels the loading.
+     * @defaultValue none
+     * @example
+     * ```ts
+     * await preloadModels('code', { signal: controller.signal })
+     * ```
+     */
+    signal?: AbortSignal;
+    /**
+     * Told when a model starts to load and when it is ready.
+     * @defaultValue none
+     * @example
+     * ```ts
+     * await preloadModels('code', { onProgress: (p) => console.error(p.status) })
+     * ```
+     */
+    onProgress?: ProgressCallback;
+}
+/** A caller's own words about a model; stronger than what its folder and the catalogue say. */
+interface ModelOverrides {
+    /**
+     * Forces causal (`true`) or bidirectional (`false`) attention.
+     * @defaultValue what the model's config says
+     * @example
+     * ```ts
+     * new EmbeddingEngine({ modelDefaults: { './m': { causal: false } } })
+     * ```
+     */
+    causal?: boolean;
+    /**
+     * Forces the pooling.
+     * @defaultValue what the model's folder says
+     * @example
+     * ```ts
+     * new EmbeddingEngine({ modelDefaults: { './m': { pooling: 'mean' } } })
+     * ```
+     */
+    pooling?: 'lasttoken' | 'cls' | 'mean' | 'max' | 'mean_sqrt_len' | 'weighted_mean';
+    /**
+     * Lowers the limit on the tokens of a text.
+     * @defaultValue the model's own limit
+     * @example
+     * ```ts
+     * new EmbeddingEngine({ modelDefaults: { './m': { maxTokens: 2048 } } })
+     * ```
+     */
+    maxTokens?: number;
+    /**
+     * The Matryoshka dimensions that the model was trained for.
+     * @defaultValue what the model's config says
+     * @example
+     * ```ts
+     * new EmbeddingEngine({ modelDefaults: { './m': { dimensions: [64, 128, 256] } } })
+     * ```
+     */
+    dimensions?: number[];
+    /**
+     * The prompt of each task; an empty string for none.
+     * @defaultValue the model's own
+     * @example
+     * ```ts
+     * new EmbeddingEngine({ modelDefaults: { './m': { prompts: { query: 'query: ', document: 'passage: ' } } } })
+     * ```
+     */
+    prompts?: Partial<Record<Task, string>>;
+    /**
+     * Which backend runs the model, where its folder has files for both.
+     * @defaultValue safetensors by Candle before an ONNX graph
+     * @example
+     * ```ts
+     * new EmbeddingEngine({ modelDefaults: { './m': { backend: 'onnx' } } })
+     * ```
+     */
+    backend?: 'candle' | 'onnx';
+}
+/** Where an engine's messages go. */
+interface Logger {
+    info(message: string): void;
+    warn(message: string): void;
+    debug(message: string): void;
+}
+/** Options of an {@link EmbeddingEngine}. */
+interface EngineOptions {
+    /**
+     * The device: `'auto'`, `'cpu'`, `'cuda'`, `'cuda:1'`, `'tensorrt'`, `'migraphx'`, `'directml'`, `'coreml'`,
+     * `'metal'`. A named one that cannot be used is `DEVICE_UNAVAILABLE`; {@link listDevices} tells which can.
+     * @defaultValue the environment variable `EMBEDDING_ENGINE_DEVICE`, else `'auto'`
+     * @example
+     * ```ts
+     * new EmbeddingEngine({ device: 'cpu' })
+     * ```
+     */
+    device?: string;
+    /**
+     * Number format of the weights in use. `'auto'` on a CPU is `'float32'`.
+     * @defaultValue `'auto'`
+     * @example
+     * ```ts
+     * new EmbeddingEngine({ dtype: 'bfloat16' })
+     * ```
+     */
+    dtype?: 'auto' | 'float32' | 'bfloat16' | 'float16' | 'int8';
+    /**
+     * The hub cache, shared with Python tools.
+     * @defaultValue `HF_HUB_CACHE`, else `HF_HOME/hub`, else `~/.cache/huggingface/hub`
+     * @example
+     * ```ts
+     * new EmbeddingEngine({ cacheDir: '/data/hub' })
+     * ```
+     */
+    cacheDir?: string;
+    /**
+     * The folder of this package's own state.
+     * @defaultValue the environment variable `EMBEDDING_ENGINE_HOME`, else the platform's data folder
+     * @example
+     * ```ts
+     * new EmbeddingEngine({ home: '/data/embedding-engine' })
+     * ```
+     */
+    home?: string;
+    /**
+     * The address of the hub.
+     * @defaultValue `HF_ENDPOINT`, else the public hub
+     * @example
+     * ```ts
+     * new EmbeddingEngine({ endpoint: 'https://hub.example.com' })
+     * ```
+     */
+    endpoint?: string;
+    /**
+     * The token for the hub.
+     * @defaultValue `HF_TOKEN`, else the token file of the hub's tools
+     * @example
+     * ```ts
+     * new EmbeddingEngine({ token: process.env.MY_HUB_TOKEN })
+     * ```
+     */
+    token?: string;
+    /**
+     * Never touch the network.
+     * @defaultValue `HF_HUB_OFFLINE`, else `false`
+     * @example
+     * ```ts
+     * new EmbeddingEngine({ offline: true })
+     * ```
+     */
+    offline?: boolean;
+    /**
+     * The token budget of one batch: what bounds the memory in use.
+     * @defaultValue chosen by the core
+     * @example
+     * ```ts
+     * new EmbeddingEngine({ maxTokensPerBatch: 4096 })
+     * ```
+     */
+    maxTokensPerBatch?: number;
+    /**
+     * The most bytes that models and batches may take; work past it is `OUT_OF_MEMORY`.
+     * @defaultValue no limit
+     * @example
+     * ```ts
+     * new EmbeddingEngine({ memoryLimit: 4 * 2 ** 30 })
+     * ```
+     */
+    memoryLimit?: number;
+    /**
+     * The most tokens that may wait; a call past it fails at once with `QUEUE_FULL`.
+     * @defaultValue chosen by the core
+     * @example
+     * ```ts
+     * new EmbeddingEngine({ maxQueuedTokens: 1_000_000 })
+     * ```
+     */
+    maxQueuedTokens?: number;
+    /**
+     * Unloads a model that was not used for this many milliseconds; the next call loads it again. `0` never does.
+     * @defaultValue `0`
+     * @example
+     * ```ts
+     * new EmbeddingEngine({ idleUnloadMs: 10 * 60_000 })
+     * ```
+     */
+    idleUnloadMs?: number;
+    /**
+     * The most threads that compute.
+     * @defaultValue all cores
+     * @example
+     * ```ts
+     * new EmbeddingEngine({ threads: 2 })
+     * ```
+     */
+    threads?: number;
+    /**
+     * Overrides by model, under the {@link ModelRef} as it is passed to calls.
+     * @defaultValue none
+     * @example
+     * ```ts
+     * new EmbeddingEngine({ modelDefaults: { './m': { causal: false, maxTokens: 2048 } } })
+     * ```
+     */
+    modelDefaults?: Record<ModelRef, ModelOverrides>;
+    /**
+     * Where messages go.
+     * @defaultValue silent, except one `console.warn` for a fallback
+     * @example
+     * ```ts
+     * new EmbeddingEngine({ logger: console })
+     * ```
+     */
+    logger?: Logger;
+}
+
+/** The licence of a model, as it is shown to users. */
+interface License {
+    /** Its SPDX id where there is one. */
+    name: string;
+    /** Where its text stands. */
+    link?: string;
+    /** What a user must know, in one sentence. */
+    note?: string;
+}
+/** The model of a result, all as really used. */
+interface ModelInfo {
+    /** Hub id, or the path as it was given. */
+    id: string;
+    /** Commit of the hub repository; `null` for a plain folder. */
+    revision: string | null;
+    /** The fine-tune in use, if any. */
+    adapter: string | null;
+    /** What computed. */
+    backend: 'candle' | 'onnx' | 'static';
+    /** The device, such as `cpu` or `cuda:0`. */
+    device: string;
+    /** Number format of the weights in use. */
+    dtype: string;
+    /** How token vectors became one: `lasttoken`, `mean`, `cls`, … */
+    pooling: string;
+    /** Whether a token sees the tokens after it. */
+    attention: 'causal' | 'bidirectional';
+    /** The longest text in tokens, prompt and special tokens included. */
+    maxTokens: number;
+    /** The licence, where it is known. */
+    license: License | null;
+}
+/** What {@link embed} gives. */
+interface EmbedResult<P extends Precision = Precision> {
+    /** The vector. */
+    embedding: VectorOf<P>;
+    /** Components of the vector (bits, for `binary` and `ubinary`). */
+    dimensions: number;
+    /** Tokens that the model read: prompt, text, special and end tokens. */
+    usage: {
+        tokens: number;
+    };
+    /** Whether the text was cut at the model's limit. */
+    truncated: boolean;
+    /** The model, as really used. */
+    model: ModelInfo;
+    /** Equal strings mean comparable vectors. */
+    space: string;
+}
+/** What {@link embedBatch} gives. */
+interface BatchResult<P extends Precision = Precision> {
+    /** A vector for each text, in order: views into `data`. */
+    embeddings: VectorOf<P>[];
+    /** All vectors one after another. */
+    data: VectorOf<P>;
+    /** Components of a vector (bits, for `binary` and `ubinary`). */
+    dimensions: number;
+    /** Tokens that the model read: prompt, text, special and end tokens. */
+    usage: {
+        tokens: number;
+        tokensPerText: Uint32Array;
+    };
+    /** For each text, whether it was cut at the model's limit. */
+    truncated: boolean[];
+    /** The model, as really used. */
+    model: ModelInfo;
+    /** Equal strings mean comparable vectors. */
+    space: string;
+}
+/** What {@link embedStream} gives, part by part. */
+interface StreamPart<P extends Precision = Precision> extends BatchResult<P> {
+    /** The place of the part's first text in the source. */
+    offset: number;
+}
+
+/** Where a stream's texts come from. */
+type TextSource = Iterable<string> | AsyncIterable<string>;
+
+/**
+ * The vector of one text.
+ *
+ * @throws EmbeddingError
+ * @example
+ * ```ts
+ * const { embedding } = await embed('def add(a, b): return a + b', { model: 'code' })
+ * ```
+ */
+declare function embed<P extends Precision = 'float32'>(text: string, options?: CallOptions<P>): Promise<EmbedResult<P>>;
+/**
+ * The vectors of many texts, in order, each the same as if it were embedded alone. No texts give an empty result.
+ *
+ * @throws EmbeddingError
+ * @example
+ * ```ts
+ * const { embeddings, usage, truncated } = await embedBatch(texts, { model: 'text', task: 'document' })
+ * ```
+ */
+declare function embedBatch<P extends Precision = 'float32'>(texts: readonly string[], options?: CallOptions<P>): Promise<BatchResult<P>>;
+/**
+ * The vectors of a source of any length, part by part, in bounded memory: the source is read only as fast as
+ * parts are taken, one part ahead. Leaving the loop, or an abort, stops reading and computing.
+ *
+ * @throws EmbeddingError from the loop; `details.index` counts from the start of the source
+ * @example
+ * ```ts
+ * for await (const { offset, embeddings } of embedStream(readLines(), { model: 'code' })) write(offset, embeddings)
+ * ```
+ */
+declare function embedStream<P extends Precision = 'float32'>(source: TextSource, options?: StreamOptions<P>): AsyncGenerator<StreamPart<P>, void, undefined>;
+/**
+ * Late chunking: the model reads the whole document once, and each chunk's vector is pooled from its own tokens,
+ * which have seen the rest. For models with mean pooling. Special tokens belong to no chunk.
+ *
+ * @throws EmbeddingError
+ * @example
+ * ```ts
+ * const chunks = [{ start: 0, end: 812 }, { start: 812, end: 1500 }]
+ * const { embeddings } = await embedChunks(document, chunks, { model: 'text' })
+ * ```
+ */
+declare function embedChunks<P extends Precision = 'float32'>(document: string, chunks: readonly ChunkRange[], options?: CallOptions<P>): Promise<BatchResult<P>>;
+/**
+ * How many tokens the model would read: prompt, text, special and end tokens, before any cut.
+ *
+ * @throws EmbeddingError
+ * @example
+ * ```ts
+ * const tokens = await countTokens('fn main() {}', { model: 'code' })
+ * const each = await countTokens(['a', 'b'], { model: 'code' })
+ * ```
+ */
+declare function countTokens(text: string, options?: CallOptions): Promise<number>;
+declare function countTokens(texts: readonly string[], options?: CallOptions): Promise<number[]>;
+/**
+ * Loads models ahead of the first call that needs them. All are tried, and the error tells of each that failed.
+ *
+ * @throws EmbeddingError with the code of the first failure; `details.failures` has all
+ * @example
+ * ```ts
+ * await preloadModels(['text', 'code'], { onProgress: ({ status }) => console.error(status) })
+ * ```
+ */
+declare function preloadModels(models: ModelRef | readonly ModelRef[], options?: PreloadOptions): Promise<ModelInfo[]>;
+
+/**
+ * An engine of its own: loaded models, a device, a queue. The functions of the module share one default engine;
+ * make your own for other options or to free its memory at a known time.
+ *
+ * Nothing is loaded before the first call.
+ *
+ * @example
+ * ```ts
+ * await using engine = new EmbeddingEngine({ device: 'cpu', threads: 2 })
+ * const { embedding } = await engine.embed('Hello', { model: './my-model' })
+ * ```
+ */
+declare class EmbeddingEngine {
+    #private;
+    /** @throws EmbeddingError `INVALID_OPTION`. What only the device or the files can tell is found out by the first call. */
+    constructor(options?: EngineOptions);
+    /** See {@link embed}. */
+    embed<P extends Precision = 'float32'>(text: string, options?: CallOptions<P>): Promise<EmbedResult<P>>;
+    /** See {@link embedBatch}. */
+    embedBatch<P extends Precision = 'float32'>(texts: readonly string[], options?: CallOptions<P>): Promise<BatchResult<P>>;
+    /** See {@link embedStream}. */
+    embedStream<P extends Precision = 'float32'>(source: TextSource, options?: StreamOptions<P>): AsyncGenerator<StreamPart<P>, void, undefined>;
+    /** See {@link embedChunks}. */
+    embedChunks<P extends Precision = 'float32'>(document: string, chunks: readonly ChunkRange[], options?: CallOptions<P>): Promise<BatchResult<P>>;
+    /** See {@link countTokens}. */
+    countTokens(text: string, options?: CallOptions): Promise<number>;
+    countTokens(texts: readonly string[], options?: CallOptions): Promise<number[]>;
+    /** See {@link preloadModels}. */
+    preload(models: ModelRef | readonly ModelRef[], options?: PreloadOptions): Promise<ModelInfo[]>;
+    /**
+     * Ends the calls that wait or run with `DISPOSED`, and frees the models. Later calls are `DISPOSED`. May be
+     * called again.
+     *
+     * @example
+     * ```ts
+     * const engine = new EmbeddingEngine()
+     * try {
+     *   await engine.embed('Hello')
+     * } finally {
+     *   await engine.dispose()
+     * }
+     * ```
+     */
+    dispose(): Promise<void>;
+    /** The same as {@link EmbeddingEngine.dispose}, for `await using`. */
+    [Symbol.asyncDispose](): Promise<void>;
+}
+
+/**
+ * Stable codes of {@link EmbeddingError}: what programs branch on. Messages may change, codes do not.
+ */
+type ErrorCode = 
+/** An argument is not of the form that the call takes. */
+'INVALID_INPUT'
+/** An option does not exist, has a value that it does not take, or that this model does not have. */
+ | 'INVALID_OPTION'
+/** A text without content; `details.index` says which. */
+ | 'EMPTY_TEXT'
+/** A text exceeds the model's limit and `truncate` is `false`; `details` has index, tokens and limit. */
+ | 'TEXT_TOO_LONG'
+/** Neither a folder, nor in the hub cache, nor known. */
+ | 'MODEL_NOT_FOUND'
+/** The model is of a kind that this package does not run. */
+ | 'MODEL_UNSUPPORTED'
+/** The files of the model are broken; `details.file` names the file. */
+ | 'BAD_CHECKPOINT'
+/** The hub refuses access: a gated repository, or a wrong token. */
+ | 'ACCESS_DENIED'
+/** A transfer failed. */
+ | 'DOWNLOAD_FAILED'
+/** A file does not have the hash that the hub states. */
+ | 'INTEGRITY_FAILED'
+/** The network is needed but may not be used. */
+ | 'OFFLINE'
+/** No space left for a file. */
+ | 'DISK_FULL'
+/** The device that was asked for cannot be used; `details` has every attempt and its reason. */
+ | 'DEVICE_UNAVAILABLE'
+/** An allocation failed, or `memoryLimit` does not allow the work. */
+ | 'OUT_OF_MEMORY'
+/** More tokens wait than `maxQueuedTokens` allows. */
+ | 'QUEUE_FULL'
+/** The model computed NaN, infinity or a zero vector. */
+ | 'NON_FINITE'
+/** The result would lie in another space than the one that was asked for. */
+ | 'SPACE_MISMATCH'
+/** The engine was disposed. */
+ | 'DISPOSED'
+/** The native addon cannot be loaded; `details.attempts` lists what was tried and why each failed. */
+ | 'NATIVE_LOAD_FAILED'
+/** A bug in this package: please report it. */
+ | 'INTERNAL';
+/**
+ * Every failure of this package, except a call's abort, which rejects with `signal.reason`.
+ *
+ * The message says what happened, with which value, and what to do.
+ *
+ * @example
+ * ```ts
+ * try {
+ *   await embed(text, { model: './my-model' })
+ * } catch (error) {
+ *   if (error instanceof EmbeddingError && error.code === 'TEXT_TOO_LONG') console.error(error.details.limit)
+ *   else throw error
+ * }
+ * ```
+ */
+declare class EmbeddingError extends Error {
+    /** What kind of failure it is: see {@link ErrorCode}. */
+    readonly code: ErrorCode;
+    /** Values for programs, such as `{ index: 3, tokens: 700, limit: 512 }`. */
+    readonly details: Record<string, unknown>;
+    constructor(code: ErrorCode, message: string, options?: {
+        details?: Record<string, unknown>;
+        cause?: unknown;
+    });
+}
+
+/** A device that this build knows, usable or not. */
+interface DeviceInfo {
+    /** `cpu`, `cuda:0`, … as the option `device` takes it. */
+    id: string;
+    /** `cpu`, `cuda`, `tensorrt`, `migraphx`, `directml`, `coreml`, `metal` */
+    kind: string;
+    /** What the maker calls it. */
+    name: string;
+    /** Whether it can be used. */
+    available: boolean;
+    /** Why not. */
+    reason?: string;
+    /** Bytes. */
+    memoryTotal?: number;
+    /** Bytes. */
+    memoryFree?: number;
+    /** What else is known, such as the features of a CPU. */
+    details: Record<string, unknown>;
+}
+/**
+ * Every device that this build knows, the unusable ones with the reason.
+ *
+ * @throws EmbeddingError `NATIVE_LOAD_FAILED`
+ * @example
+ * ```ts
+ * for (const { id, available, reason } of await listDevices()) console.log(id, available ? 'usable' : reason)
+ * ```
+ */
+declare function listDevices(): Promise<DeviceInfo[]>;
+
+/** A model that this package knows by name or finds in the hub cache. */
+interface ModelEntry {
+    /** Hub id. */
+    id: string;
+    /** Other names of it. */
+    aliases: string[];
+    /** Its licence, where it is known. */
+    license: License | null;
+}
+/**
+ * The models that this package knows by name.
+ *
+ * @throws EmbeddingError `NATIVE_LOAD_FAILED`
+ * @example
+ * ```ts
+ * for (const { id, aliases, license } of await listModels()) console.log(id, aliases, license?.name)
+ * ```
+ */
+declare function listModels(options?: EngineOptions): Promise<ModelEntry[]>;
+
+/** A vector: numbers, or one of the typed arrays that this package gives. */
+type Vector = readonly number[] | Float32Array | Float64Array | Int8Array | Uint8Array;
+/** Options of {@link similarity} and {@link topK}. */
+interface SimilarityOptions {
+    /**
+     * How the vectors were made. Must be given for `Int8Array` (`int8` or `binary`) and `Uint8Array` (`uint8` or
+     * `ubinary`), whose numbers alone do not tell.
+     * @defaultValue `'float32'`
+     * @example
+     * ```ts
+     * similarity(a, b, { precision: 'binary' })
+     * ```
+     */
+    precision?: Precision;
+}
+/** A vector's place among those that were searched, and how near it is. */
+interface ScoredIndex {
+    /** The place. */
+    index: number;
+    /** The cosine, from -1 to 1. */
+    score: number;
+}
+/**
+ * The cosine of two vectors, from -1 to 1. For `binary` and `ubinary` it is that of the sign vectors:
+ * 1 - 2 × (bits that differ) / (bits).
+ *
+ * @throws EmbeddingError `INVALID_INPUT` if they differ in length, are empty, hold what is not finite, or have no
+ * direction (all zero); `INVALID_OPTION` if `precision` is needed and missing
+ * @example
+ * ```ts
+ * const { embeddings } = await embedBatch(['a cat', 'a kitten'])
+ * similarity(embeddings[0], embeddings[1]) // 0.9…
+ * ```
+ */
+declare function similarity(a: Vector, b: Vector, options?: SimilarityOptions): number;
+/**
+ * The `k` vectors nearest to the query by cosine, nearest first; equal scores in the order of their places.
+ * Fewer if there are fewer.
+ *
+ * @throws EmbeddingError as {@link similarity} does, naming the vector's place
+ * @example
+ * ```ts
+ * const { embedding } = await embed('where are retries handled', { task: 'query' })
+ * for (const { index, score } of topK(embedding, embeddings, 5)) console.log(score, texts[index])
+ * ```
+ */
+declare function topK(query: Vector, vectors: readonly Vector[], k: number, options?: SimilarityOptions): ScoredIndex[];
+
+/** The version of this package. */
+declare const version: string;
+
+export { EmbeddingEngine, EmbeddingError, countTokens, embed, embedBatch, embedChunks, embedStream, listDevices, listModels, preloadModels, similarity, topK, version };
+export type { BatchResult, CallOptions, ChunkRange, DeviceInfo, EmbedResult, EmbeddingProgress, EngineOptions, ErrorCode, License, Logger, ModelEntry, ModelInfo, ModelOverrides, ModelRef, Precision, PreloadOptions, ProgressCallback, ScoredIndex, SimilarityOptions, StreamOptions, StreamPart, Task, TextSource, Vector, VectorOf };

@@ -1,0 +1,67 @@
+import { EmbeddingError, fromNative } from './errors.ts'
+import type { ErrorCode } from './errors.ts'
+import { loadAddon } from './native/addon.ts'
+import type { CancelToken, EventCallback } from './native/binding.ts'
+import type { Logger } from './options.ts'
+import { ProgressRelay } from './progress.ts'
+import type { EmbeddingProgress, ProgressCallback } from './progress.ts'
+
+/** What goes with a call beside its request. */
+export interface CallContext {
+  signal?: AbortSignal | undefined
+  onProgress?: ProgressCallback | undefined
+  logger: Logger
+}
+
+/** A message of the core for the logger; it comes on the same way as progress. */
+interface LogEvent {
+  status: 'log'
+  level: keyof Logger
+  message: string
+}
+
+/**
+ * Runs one call of the core: typed errors, progress, and an abort that rejects at once with the signal's reason
+ * while the core stops at its next look at the cancel token.
+ */
+export async function callNative<T>(
+  context: CallContext,
+  run: (cancel: CancelToken, onEvent: EventCallback) => Promise<T>,
+): Promise<T> {
+  const { signal, onProgress, logger } = context
+  signal?.throwIfAborted()
+  const cancel = new (loadAddon().binding.CancelToken)()
+  const relay = onProgress && new ProgressRelay(onProgress)
+  const onEvent = (json: string): void => {
+    const event = JSON.parse(json) as EmbeddingProgress | LogEvent
+    if (event.status === 'log') logger[event.level](event.message)
+    else relay?.send(event)
+  }
+
+  let onAbort: (() => void) | undefined
+  const aborted = new Promise<never>((_, reject) => {
+    onAbort = (): void => {
+      cancel.cancel()
+      reject(signal!.reason)
+    }
+    signal?.addEventListener('abort', onAbort, { once: true })
+  })
+  try {
+    const result = await Promise.race([run(cancel, onEvent), aborted])
+    relay?.finish()
+    return result
+  } catch (error) {
+    if (signal?.aborted) throw signal.reason
+    throw publicError(error)
+  } finally {
+    relay?.close()
+    if (onAbort) signal?.removeEventListener('abort', onAbort)
+  }
+}
+
+/** The core's own code for a cancelled call is not public: without an aborted signal only `dispose` cancels. */
+function publicError(error: unknown): EmbeddingError {
+  const rebuilt = fromNative(error)
+  if ((rebuilt.code as ErrorCode | 'ABORTED') !== 'ABORTED') return rebuilt
+  return new EmbeddingError('DISPOSED', 'The engine was disposed while this call was running.', { cause: error })
+}

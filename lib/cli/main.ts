@@ -1,0 +1,48 @@
+#!/usr/bin/env node
+import { Command, CommanderError } from 'commander'
+
+import { version } from '../version.ts'
+import { addDoctorCommand } from './doctor.ts'
+import { addEmbedCommand } from './embed.ts'
+import { EXIT, Interrupted, failureCode, messageOf, stopSignal } from './exit.ts'
+import { addModelsCommand } from './models.ts'
+
+const program = new Command('embedding-engine')
+  .description('Text and code embeddings, computed on this machine.')
+  .version(version)
+  .showHelpAfterError('(--help tells what there is)')
+  .exitOverride()
+  .configureHelp({ showGlobalOptions: false })
+
+addEmbedCommand(program)
+addDoctorCommand(program)
+addModelsCommand(program)
+for (const command of program.commands) inheritExit(command)
+
+function inheritExit(command: Command): void {
+  command.exitOverride().showHelpAfterError('(--help tells what there is)')
+  for (const child of command.commands) inheritExit(child)
+}
+
+// A reader that leaves early, such as head, is no failure.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error
+  process.exit(EXIT.ok)
+})
+
+const signal = stopSignal()
+try {
+  await run()
+} catch (error) {
+  process.exitCode = failureCode(error)
+  if (error instanceof CommanderError || error instanceof Interrupted) {
+    // Commander has told it already; an interrupt needs no words.
+  } else {
+    process.stderr.write(`embedding-engine: ${messageOf(error)}\n`)
+  }
+}
+signal.release()
+
+async function run(): Promise<void> {
+  await program.parseAsync()
+}

@@ -1,0 +1,39 @@
+import { fromNative } from './errors.ts'
+import { loadAddon } from './native/addon.ts'
+
+/** A device that this build knows, usable or not. */
+export interface DeviceInfo {
+  /** `cpu`, `cuda:0`, … as the option `device` takes it. */
+  id: string
+  /** `cpu`, `cuda`, `tensorrt`, `migraphx`, `directml`, `coreml`, `metal` */
+  kind: string
+  /** What the maker calls it. */
+  name: string
+  /** Whether it can be used. */
+  available: boolean
+  /** Why not. */
+  reason?: string
+  /** Bytes. */
+  memoryTotal?: number
+  /** Bytes. */
+  memoryFree?: number
+  /** What else is known, such as the features of a CPU. */
+  details: Record<string, unknown>
+}
+
+/**
+ * Every device that this build knows, the unusable ones with the reason.
+ *
+ * @throws EmbeddingError `NATIVE_LOAD_FAILED`
+ * @example
+ * ```ts
+ * for (const { id, available, reason } of await listDevices()) console.log(id, available ? 'usable' : reason)
+ * ```
+ */
+export async function listDevices(): Promise<DeviceInfo[]> {
+  try {
+    return JSON.parse(loadAddon().binding.listDevices()) as DeviceInfo[]
+  } catch (error) {
+    throw fromNative(error)
+  }
+}

@@ -1,0 +1,211 @@
+import { callNative } from './call.ts'
+import type { CallContext } from './call.ts'
+import { checkChunks, toByteRanges } from './chunks.ts'
+import type { ChunkRange } from './chunks.ts'
+import { encodeTexts } from './encode.ts'
+import type { EncodedTexts } from './encode.ts'
+import { defaultModel, nativeOptions } from './environment.ts'
+import { EmbeddingError, fromNative } from './errors.ts'
+import { guarded, quietLogger } from './logger.ts'
+import { loadAddon } from './native/addon.ts'
+import type { NativeEngine, NativeVectors } from './native/binding.ts'
+import { findOnnxRuntime } from './native/onnxruntime.ts'
+import type { CallOptions, EngineOptions, Logger, ModelRef, Precision, PreloadOptions, StreamOptions } from './options.ts'
+import { toBatchResult, toEmbedResult } from './results.ts'
+import type { BatchResult, EmbedResult, ModelInfo, StreamPart } from './results.ts'
+import { streamParts } from './stream.ts'
+import type { TextSource } from './stream.ts'
+import {
+  checkArray,
+  checkCallOptions,
+  checkEngineOptions,
+  checkModelRef,
+  checkPreloadOptions,
+  checkText,
+} from './validate.ts'
+
+/**
+ * An engine of its own: loaded models, a device, a queue. The functions of the module share one default engine;
+ * make your own for other options or to free its memory at a known time.
+ *
+ * Nothing is loaded before the first call.
+ *
+ * @example
+ * ```ts
+ * await using engine = new EmbeddingEngine({ device: 'cpu', threads: 2 })
+ * const { embedding } = await engine.embed('Hello', { model: './my-model' })
+ * ```
+ */
+export class EmbeddingEngine {
+  readonly #options: EngineOptions
+  readonly #logger: Logger
+  #native: NativeEngine | undefined
+  #disposing: Promise<void> | undefined
+
+  /** @throws EmbeddingError `INVALID_OPTION`. What only the device or the files can tell is found out by the first call. */
+  constructor(options: EngineOptions = {}) {
+    checkEngineOptions(options)
+    this.#options = { ...options }
+    this.#logger = options.logger ? guarded(options.logger) : quietLogger
+  }
+
+  /** See {@link embed}. */
+  async embed<P extends Precision = 'float32'>(text: string, options: CallOptions<P> = {}): Promise<EmbedResult<P>> {
+    checkCallOptions('embed', options)
+    checkText(text)
+    options.signal?.throwIfAborted()
+    const encoded = await encodeTexts([text], { signal: options.signal, single: true })
+    return toEmbedResult(await this.#vectors(encoded, options))
+  }
+
+  /** See {@link embedBatch}. */
+  async embedBatch<P extends Precision = 'float32'>(
+    texts: readonly string[],
+    options: CallOptions<P> = {},
+  ): Promise<BatchResult<P>> {
+    checkCallOptions('embedBatch', options)
+    checkArray(texts, 'texts')
+    options.signal?.throwIfAborted()
+    const encoded = await encodeTexts(texts, { signal: options.signal })
+    return toBatchResult(await this.#vectors(encoded, options))
+  }
+
+  /** See {@link embedStream}. */
+  embedStream<P extends Precision = 'float32'>(
+    source: TextSource,
+    options: StreamOptions<P> = {},
+  ): AsyncGenerator<StreamPart<P>, void, undefined> {
+    return streamParts(source, options, (texts, part) => {
+      const { batchSize: _, ...callOptions } = options
+      return this.embedBatch(texts, { ...callOptions, ...part })
+    })
+  }
+
+  /** See {@link embedChunks}. */
+  async embedChunks<P extends Precision = 'float32'>(
+    document: string,
+    chunks: readonly ChunkRange[],
+    options: CallOptions<P> = {},
+  ): Promise<BatchResult<P>> {
+    checkCallOptions('embedChunks', options)
+    checkText(document)
+    checkChunks(chunks, document.length)
+    options.signal?.throwIfAborted()
+    const ranges = toByteRanges(document, chunks)
+    const encoded = await encodeTexts([document], { signal: options.signal, single: true })
+    return toBatchResult(await this.#vectors(encoded, options, { chunks: ranges }))
+  }
+
+  /** See {@link countTokens}. */
+  countTokens(text: string, options?: CallOptions): Promise<number>
+  countTokens(texts: readonly string[], options?: CallOptions): Promise<number[]>
+  async countTokens(input: string | readonly string[], options: CallOptions = {}): Promise<number | number[]> {
+    checkCallOptions('countTokens', options)
+    const single = typeof input === 'string'
+    const texts = single ? [input] : input
+    checkArray(texts, 'texts')
+    options.signal?.throwIfAborted()
+    const native = this.#start()
+    const { bytes, lengths } = await encodeTexts(texts, { signal: options.signal })
+    const counts = await callNative(this.#context(options), (cancel, onEvent) =>
+      native.countTokens(requestJson(options), bytes, lengths, cancel, onEvent),
+    )
+    return single ? counts[0]! : Array.from(counts)
+  }
+
+  /** See {@link preloadModels}. */
+  async preload(models: ModelRef | readonly ModelRef[], options: PreloadOptions = {}): Promise<ModelInfo[]> {
+    checkPreloadOptions('preload', options)
+    const list = typeof models === 'string' ? [models] : models
+    checkArray(list, 'models')
+    for (const [index, model] of list.entries()) checkModelRef(model, index)
+    options.signal?.throwIfAborted()
+    const native = this.#start()
+    const outcomes = await Promise.allSettled(
+      list.map((model) =>
+        callNative(this.#context(options), (cancel, onEvent) => native.preload(requestJson({ model }), cancel, onEvent)),
+      ),
+    )
+    options.signal?.throwIfAborted()
+    const failures = outcomes.flatMap((outcome, i) =>
+      outcome.status === 'rejected' ? [{ model: list[i]!, error: outcome.reason as EmbeddingError }] : [],
+    )
+    if (failures.length > 0) throw preloadError(failures, list.length)
+    return outcomes.map((outcome) => JSON.parse((outcome as PromiseFulfilledResult<string>).value) as ModelInfo)
+  }
+
+  /**
+   * Ends the calls that wait or run with `DISPOSED`, and frees the models. Later calls are `DISPOSED`. May be
+   * called again.
+   *
+   * @example
+   * ```ts
+   * const engine = new EmbeddingEngine()
+   * try {
+   *   await engine.embed('Hello')
+   * } finally {
+   *   await engine.dispose()
+   * }
+   * ```
+   */
+  dispose(): Promise<void> {
+    this.#disposing ??= this.#native?.dispose() ?? Promise.resolve()
+    return this.#disposing
+  }
+
+  /** The same as {@link EmbeddingEngine.dispose}, for `await using`. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.dispose()
+  }
+
+  async #vectors(
+    { bytes, lengths }: EncodedTexts,
+    options: CallOptions,
+    extra: { chunks?: { start: number; end: number }[] } = {},
+  ): Promise<NativeVectors> {
+    const native = this.#start()
+    return callNative(this.#context(options), (cancel, onEvent) =>
+      native.embed(requestJson(options, extra), bytes, lengths, cancel, onEvent),
+    )
+  }
+
+  #context({ signal, onProgress }: PreloadOptions): CallContext {
+    return { signal, onProgress, logger: this.#logger }
+  }
+
+  /** The engine of the core, made at the first call. */
+  #start(): NativeEngine {
+    if (this.#disposing) {
+      throw new EmbeddingError('DISPOSED', 'This engine was disposed. Make a new one with new EmbeddingEngine().')
+    }
+    if (this.#native) return this.#native
+    const { binding, path } = loadAddon()
+    try {
+      this.#native = new binding.NativeEngine(nativeOptions(this.#options, findOnnxRuntime(path).path))
+    } catch (error) {
+      throw fromNative(error)
+    }
+    return this.#native
+  }
+}
+
+/** A call's options as the core takes them. */
+function requestJson(options: CallOptions, extra: Record<string, unknown> = {}): string {
+  const { signal: _signal, onProgress: _onProgress, ...request } = options
+  return JSON.stringify({ ...request, model: options.model ?? defaultModel(), ...extra })
+}
+
+/** One failure as it is; several in one error that has them all. */
+function preloadError(failures: { model: ModelRef; error: EmbeddingError }[], asked: number): Error {
+  const first = failures[0]!.error
+  if (failures.length === 1 && asked === 1) return first
+  const lines = failures.map(({ model, error }) => `  ${model}: ${error.message}`)
+  return new EmbeddingError(
+    first.code,
+    `${failures.length} of ${asked} models could not be loaded:\n${lines.join('\n')}`,
+    {
+      details: { failures: failures.map(({ model, error }) => ({ model, code: error.code, message: error.message, details: error.details })) },
+      cause: new AggregateError(failures.map(({ error }) => error)),
+    },
+  )
+}

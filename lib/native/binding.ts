@@ -1,0 +1,62 @@
+/**
+ * The native binding (crates/node), as this side sees it. Users never meet these names.
+ * Every error that it throws has JSON in its message: see `fromNative`.
+ */
+export interface Binding {
+  NativeEngine: new (optionsJson: string) => NativeEngine
+  CancelToken: new () => CancelToken
+  /** JSON of {@link DeviceInfo}[]. */
+  listDevices(): string
+  /** JSON of {@link ModelEntry}[]. */
+  listModels(optionsJson: string): string
+  /** JSON with what the core knows of itself and its surroundings. */
+  doctor(optionsJson: string): string
+  /** The version of the core. */
+  version(): string
+}
+
+/** Told a progress event as JSON. */
+export type EventCallback = (json: string) => void
+
+/** One engine of the core. */
+export interface NativeEngine {
+  embed(
+    requestJson: string,
+    text: Uint8Array,
+    lengths: Uint32Array,
+    cancel: CancelToken,
+    onEvent?: EventCallback,
+  ): Promise<NativeVectors>
+  countTokens(
+    requestJson: string,
+    text: Uint8Array,
+    lengths: Uint32Array,
+    cancel: CancelToken,
+    onEvent?: EventCallback,
+  ): Promise<Uint32Array>
+  preload(requestJson: string, cancel: CancelToken, onEvent?: EventCallback): Promise<string>
+  dispose(): Promise<void>
+}
+
+/** Polled by the core between layers and tiles. */
+export interface CancelToken {
+  cancel(): void
+}
+
+/** The vectors of a call, one after another. */
+export interface NativeVectors {
+  data: Float32Array | Int8Array | Uint8Array
+  tokensPerText: Uint32Array
+  /** One byte a text: 1 where it was cut. */
+  truncated: Uint8Array
+  /** JSON of {@link NativeReport}. */
+  report: string
+}
+
+/** What a result says about itself. */
+export interface NativeReport {
+  dimensions: number
+  model: unknown
+  space: string
+  tokens: number
+}
