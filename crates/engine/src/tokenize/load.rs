@@ -28,6 +28,7 @@ pub(super) fn load(spec: &ModelSpec) -> Result<Tokenizer> {
         lower_case(&mut inner).map_err(|error| broken(file, error))?;
     }
 
+    let trim_offsets = inner.get_post_processor().is_some_and(trims_offsets);
     let template = match spec.end_token {
         EndToken::Tokenizer => Template::of(inner.get_post_processor(), file)?,
         EndToken::Append(id) => Template::End(id),
@@ -61,6 +62,7 @@ pub(super) fn load(spec: &ModelSpec) -> Result<Tokenizer> {
         max_tokens: spec.max_tokens,
         truncate_left,
         include_prompt: spec.include_prompt,
+        trim_offsets,
         table,
         special,
     })
@@ -105,6 +107,15 @@ fn apply_settings(inner: &mut tokenizers::Tokenizer, settings: &Settings) {
             }
         }
         _ => {}
+    }
+}
+
+fn trims_offsets(processor: &PostProcessorWrapper) -> bool {
+    match processor {
+        PostProcessorWrapper::ByteLevel(byte_level) => byte_level.trim_offsets,
+        PostProcessorWrapper::Roberta(roberta) => roberta.trim_offsets,
+        PostProcessorWrapper::Sequence(all) => all.as_ref().iter().any(trims_offsets),
+        PostProcessorWrapper::Bert(_) | PostProcessorWrapper::Template(_) => false,
     }
 }
 

@@ -45,6 +45,8 @@ pub struct Tokenizer {
     /// Cut at the start rather than at the end.
     truncate_left: bool,
     include_prompt: bool,
+    /// Whether a token starts after the spaces that it begins with (`trim_offsets`).
+    trim_offsets: bool,
     /// Rows of the embedding table, if the tokenizer has added tokens beyond them.
     table: Option<u32>,
     /// Ids of special tokens, sorted: sentence-transformers leaves one at the end out of a prompt's length.
@@ -87,10 +89,12 @@ impl Tokenizer {
     }
 
     /// As [`Tokenizer::encode`], and for each `chunk` (byte range of `text`) the range of tokens whose
-    /// start lies in it. A token starts at its first character that is no white space, since many
-    /// tokenizers put the space before a word into the word's token; one of white space alone starts
-    /// where it begins. Special tokens, prompt and end token belong to no chunk; a chunk past the limit,
+    /// start lies in it. Special tokens, prompt and end token belong to no chunk; a chunk past the limit,
     /// or one without a token, gets an empty range.
+    ///
+    /// Where a token starts is what Python's `offset_mapping` says. Qwen's tokens begin with the space
+    /// before a word, and start there: let chunks begin with the white space before them, and leave no
+    /// gaps. RoBERTa's start after it.
     ///
     /// # Errors
     /// As [`Tokenizer::encode`].
@@ -117,7 +121,11 @@ impl Tokenizer {
         let starts: Vec<usize> = offsets[kept.content.clone()]
             .iter()
             .map(|&(start, end)| {
-                last = word_start(whole, start, end).max(last);
+                let spaces = match self.trim_offsets {
+                    true => whole.as_bytes()[start..end].iter().take_while(|&&byte| byte == b' ').count(),
+                    false => 0,
+                };
+                last = last.max(start + spaces);
                 last
             })
             .collect();
@@ -174,11 +182,13 @@ impl Tokenizer {
         }
         let mut pooled = 0..ids.len() as u32;
         if let (false, Some(prompt)) = (self.include_prompt, prompt) {
-            pooled.start = self.prompt_tokens(prompt)?.min(ids.len()) as u32;
+            pooled.start = self.prompt_tokens(prompt)? as u32;
             if pooled.is_empty() {
                 let message = format!(
-                    "The prompt fills the model's limit of {} tokens, and this model does not pool the prompt: nothing of \
-                     the text is left. Give a shorter prompt.",
+                    "This model pools what comes after the prompt, and nothing does: the prompt alone has {} tokens, with \
+                     the text they are {}, and the limit is {}. Give a shorter prompt, or end it with a space.",
+                    pooled.start,
+                    ids.len(),
                     self.max_tokens
                 );
                 return Err(Error::invalid_option("prompt", message).with("limit", self.max_tokens));
@@ -202,13 +212,6 @@ impl Tokenizer {
 struct Kept {
     content: Range<usize>,
     first: usize,
-}
-
-/// Where the first character of `start..end` that is no white space stands.
-fn word_start(text: &str, start: usize, end: usize) -> usize {
-    let Some(token) = text.get(start..end) else { return start };
-    let word = token.trim_start();
-    if word.is_empty() { start } else { end - word.len() }
 }
 
 #[cfg(test)]
