@@ -1,4 +1,5 @@
 // Generated from index.ts by npm run types. Do not edit.
+/// <reference lib="esnext.disposable" />
 /** A part of a document, in UTF-16 units as `String.prototype.slice` counts them. */
 interface ChunkRange {
     /** The first unit. */

@@ -1,11 +1,4 @@
-export {
-  countTokens,
-  embed,
-  embedBatch,
-  embedChunks,
-  embedStream,
-  preloadModels,
-} from './lib/default-engine.ts'
+export { countTokens, embed, embedBatch, embedChunks, embedStream, preloadModels } from './lib/default-engine.ts'
 export { EmbeddingEngine } from './lib/engine.ts'
 export { EmbeddingError } from './lib/errors.ts'
 export { listDevices } from './lib/devices.ts'

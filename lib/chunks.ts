@@ -19,7 +19,8 @@ export function checkChunks(chunks: unknown, documentLength: number): asserts ch
     const fits =
       Number.isSafeInteger(start) && Number.isSafeInteger(end) && start! >= 0 && start! < end! && end! <= documentLength
     if (fits) continue
-    const found = typeof chunk === 'object' && chunk !== null ? `{ start: ${show(start)}, end: ${show(end)} }` : show(chunk)
+    const found =
+      typeof chunk === 'object' && chunk !== null ? `{ start: ${show(start)}, end: ${show(end)} }` : show(chunk)
     throw invalidInput(
       `Chunk ${index} must be { start, end } with whole numbers, 0 <= start < end <= ${documentLength} (the document's length), not ${found}.`,
       { index, start, end, length: documentLength },

@@ -81,7 +81,7 @@ function checkTotal(bytes: number, texts: number): void {
 
 /** Cuts a text into pieces without cutting a surrogate pair in two. */
 function* pieces(text: string): Generator<string> {
-  for (let start = 0; start < text.length; ) {
+  for (let start = 0; start < text.length;) {
     const end = wholeCharacterEnd(text, Math.min(start + PIECE, text.length))
     yield text.slice(start, end)
     start = end

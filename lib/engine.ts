@@ -10,7 +10,15 @@ import { guarded, quietLogger } from './logger.ts'
 import { loadAddon } from './native/addon.ts'
 import type { NativeEngine, NativeVectors } from './native/binding.ts'
 import { findOnnxRuntime } from './native/onnxruntime.ts'
-import type { CallOptions, EngineOptions, Logger, ModelRef, Precision, PreloadOptions, StreamOptions } from './options.ts'
+import type {
+  CallOptions,
+  EngineOptions,
+  Logger,
+  ModelRef,
+  Precision,
+  PreloadOptions,
+  StreamOptions,
+} from './options.ts'
 import { toBatchResult, toEmbedResult } from './results.ts'
 import type { BatchResult, EmbedResult, ModelInfo, StreamPart } from './results.ts'
 import { streamParts } from './stream.ts'
@@ -123,7 +131,9 @@ export class EmbeddingEngine {
     const native = this.#start()
     const outcomes = await Promise.allSettled(
       list.map((model) =>
-        callNative(this.#context(options), (cancel, onEvent) => native.preload(requestJson({ model }), cancel, onEvent)),
+        callNative(this.#context(options), (cancel, onEvent) =>
+          native.preload(requestJson({ model }), cancel, onEvent),
+        ),
       ),
     )
     options.signal?.throwIfAborted()
@@ -204,7 +214,14 @@ function preloadError(failures: { model: ModelRef; error: EmbeddingError }[], as
     first.code,
     `${failures.length} of ${asked} models could not be loaded:\n${lines.join('\n')}`,
     {
-      details: { failures: failures.map(({ model, error }) => ({ model, code: error.code, message: error.message, details: error.details })) },
+      details: {
+        failures: failures.map(({ model, error }) => ({
+          model,
+          code: error.code,
+          message: error.message,
+          details: error.details,
+        })),
+      },
       cause: new AggregateError(failures.map(({ error }) => error)),
     },
   )

@@ -64,11 +64,7 @@ export class EmbeddingError extends Error {
   /** Values for programs, such as `{ index: 3, tokens: 700, limit: 512 }`. */
   readonly details: Record<string, unknown>
 
-  constructor(
-    code: ErrorCode,
-    message: string,
-    options: { details?: Record<string, unknown>; cause?: unknown } = {},
-  ) {
+  constructor(code: ErrorCode, message: string, options: { details?: Record<string, unknown>; cause?: unknown } = {}) {
     super(message, 'cause' in options ? { cause: options.cause } : undefined)
     this.name = 'EmbeddingError'
     this.code = code
@@ -101,9 +97,13 @@ export function fromNative(thrown: unknown): EmbeddingError {
   if (failure) {
     return new EmbeddingError(failure.code as ErrorCode, failure.message, { details: failure.details ?? {} })
   }
-  return new EmbeddingError('INTERNAL', `The native core failed in an unexpected way: ${message}. Please report this.`, {
-    cause: thrown,
-  })
+  return new EmbeddingError(
+    'INTERNAL',
+    `The native core failed in an unexpected way: ${message}. Please report this.`,
+    {
+      cause: thrown,
+    },
+  )
 }
 
 function parseFailure(message: string): NativeFailure | undefined {

@@ -93,12 +93,24 @@ function insertionPlace(best: readonly ScoredIndex[], score: number): number {
 function precisionOf(vectors: readonly unknown[], { precision }: SimilarityOptions): Precision {
   if (precision !== undefined) {
     if (PRECISIONS.includes(precision)) return precision
-    throw invalidOption('precision', `Option 'precision' must be one of ${PRECISIONS.join(', ')}, not ${show(precision)}.`, precision)
+    throw invalidOption(
+      'precision',
+      `Option 'precision' must be one of ${PRECISIONS.join(', ')}, not ${show(precision)}.`,
+      precision,
+    )
   }
   for (const vector of vectors) {
-    const choice = vector instanceof Int8Array ? "'int8' or 'binary'" : vector instanceof Uint8Array ? "'uint8' or 'ubinary'" : undefined
+    const choice =
+      vector instanceof Int8Array
+        ? "'int8' or 'binary'"
+        : vector instanceof Uint8Array
+          ? "'uint8' or 'ubinary'"
+          : undefined
     if (choice) {
-      throw invalidOption('precision', `The numbers of ${show(vector)} do not tell how it was made: pass precision: ${choice}.`)
+      throw invalidOption(
+        'precision',
+        `The numbers of ${show(vector)} do not tell how it was made: pass precision: ${choice}.`,
+      )
     }
   }
   return 'float32'

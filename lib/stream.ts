@@ -140,7 +140,9 @@ class PartReader {
     this.#reading = true
     try {
       const step = this.#iterator.next()
-      const result = this.#isAsync ? await orStopped(Promise.resolve(step), this.#signal) : (step as IteratorResult<unknown>)
+      const result = this.#isAsync
+        ? await orStopped(Promise.resolve(step), this.#signal)
+        : (step as IteratorResult<unknown>)
       this.#reading = false
       this.#ended = result.done === true
       return result

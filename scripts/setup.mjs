@@ -24,7 +24,8 @@ export function run(command, args, { env = {}, missing, quiet = false } = {}) {
     child.on('error', (error) => reject(new SetupError(missing ?? `${command} cannot be run: ${error.message}`)))
     child.on('close', (code) => {
       if (code === 0) resolve()
-      else reject(new SetupError(`${command} ${args.join(' ')} failed with exit code ${code}.${errors && `\n${errors}`}`))
+      else
+        reject(new SetupError(`${command} ${args.join(' ')} failed with exit code ${code}.${errors && `\n${errors}`}`))
     })
   })
 }
@@ -78,13 +79,20 @@ async function buildAddon() {
   })
   await run(process.execPath, [
     join(ROOT, 'node_modules/@napi-rs/cli/dist/cli.js'),
-    ...'build --platform --release --manifest-path crates/node/Cargo.toml -o . --js native.cjs --dts native.d.ts --no-const-enum'.split(' '),
+    ...'build --platform --release --manifest-path crates/node/Cargo.toml -o . --no-js --dts native.d.ts --no-const-enum'.split(
+      ' ',
+    ),
   ])
 }
 
 async function compile() {
   rmSync(join(ROOT, 'dist'), { recursive: true, force: true })
-  await run(process.execPath, [join(ROOT, 'node_modules/typescript/bin/tsc'), '-p', 'tsconfig.build.json', '--noEmitOnError'])
+  await run(process.execPath, [
+    join(ROOT, 'node_modules/typescript/bin/tsc'),
+    '-p',
+    'tsconfig.build.json',
+    '--noEmitOnError',
+  ])
 }
 
 /** Brings this checkout to where it can be imported, run and tested. */

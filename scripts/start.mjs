@@ -23,9 +23,12 @@ function cli(...args) {
 async function show(model, texts) {
   const { embedBatch, topK } = await import('embedding-engine')
   const { embeddings, dimensions, usage, model: used, space } = await embedBatch(texts, { model })
-  console.log(`${used.id}: ${used.backend} on ${used.device}, ${dimensions} dimensions, ${usage.tokens} tokens, space ${space}\n`)
+  console.log(
+    `${used.id}: ${used.backend} on ${used.device}, ${dimensions} dimensions, ${usage.tokens} tokens, space ${space}\n`,
+  )
   console.log(`Nearest to: ${texts[0]}`)
-  for (const { index, score } of topK(embeddings[0], embeddings, 5)) console.log(`  ${score.toFixed(4)}  ${texts[index]}`)
+  for (const { index, score } of topK(embeddings[0], embeddings, 5))
+    console.log(`  ${score.toFixed(4)}  ${texts[index]}`)
 }
 
 /** A few lines of our own sources that say something. */
@@ -33,7 +36,10 @@ function ownLines() {
   const lines = ['lib/engine.ts', 'lib/stream.ts', 'crates/engine/src/lib.rs'].flatMap((file) =>
     readFileSync(join(ROOT, file), 'utf8').split('\n'),
   )
-  return lines.map((line) => line.trim()).filter((line) => line.length > 40 && line.length < 100).slice(0, 40)
+  return lines
+    .map((line) => line.trim())
+    .filter((line) => line.length > 40 && line.length < 100)
+    .slice(0, 40)
 }
 
 async function makeRandomModel() {

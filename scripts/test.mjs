@@ -36,7 +36,12 @@ function counted(name, code, passed, failed) {
 async function testCore() {
   console.log('\n[test] Rust core: cargo test --release --workspace')
   const { code, output } = await tee('cargo', ['test', '--release', '--workspace', '--no-fail-fast'])
-  return counted('core', code, sum(output, /^test result: .*? (\d+) passed/gm), sum(output, /^test result: .*? (\d+) failed/gm))
+  return counted(
+    'core',
+    code,
+    sum(output, /^test result: .*? (\d+) passed/gm),
+    sum(output, /^test result: .*? (\d+) failed/gm),
+  )
 }
 
 async function testApi(args) {

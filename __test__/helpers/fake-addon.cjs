@@ -29,13 +29,20 @@ class NativeEngine {
 
   async embed(requestJson, text, lengths, cancel, onEvent) {
     const request = JSON.parse(requestJson)
-    const call = { request, text: Buffer.from(text).toString('utf8'), lengths: Array.from(lengths), cancelled: false, done: false }
+    const call = {
+      request,
+      text: Buffer.from(text).toString('utf8'),
+      lengths: Array.from(lengths),
+      cancelled: false,
+      done: false,
+    }
     calls.push(call)
     cancel.listeners.push(() => (call.cancelled = true))
     for (let i = 0; request.model === 'chatty' && i < 1000; i++) {
       onEvent(JSON.stringify({ status: 'embedding', done: i + 1, total: 1000, tokensPerSecond: 10, etaSeconds: 1 }))
     }
-    if (request.model === 'warns') onEvent(JSON.stringify({ status: 'log', level: 'warn', message: 'no GPU: using the CPU' }))
+    if (request.model === 'warns')
+      onEvent(JSON.stringify({ status: 'log', level: 'warn', message: 'no GPU: using the CPU' }))
     if (holding) {
       await new Promise((resolve) => {
         waiting.push(resolve)
@@ -56,7 +63,12 @@ class NativeEngine {
       data,
       tokensPerText: Uint32Array.from(rows, () => 3),
       truncated: Uint8Array.from(rows, () => 0),
-      report: JSON.stringify({ dimensions: 4, model: { id: request.model, device: 'fake' }, space: 'fake', tokens: 3 * rows.length }),
+      report: JSON.stringify({
+        dimensions: 4,
+        model: { id: request.model, device: 'fake' },
+        space: 'fake',
+        tokens: 3 * rows.length,
+      }),
     }
   }
 

@@ -21,3 +21,8 @@ export const core = createRequire(import.meta.url)(FAKE_ADDON) as {
   hold(): void
   release(): void
 }
+
+/** Waits until the core was asked this many times. */
+export async function untilCalls(count: number): Promise<void> {
+  while (core.calls.length < count) await new Promise((resolve) => setImmediate(resolve))
+}

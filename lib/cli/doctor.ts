@@ -27,7 +27,9 @@ function inWords({ versions, addon, onnxRuntime, devices, core, device, model, o
   const section = (title: string): void => void lines.push('', title)
   const entry = (good: boolean, text: string): void => void lines.push(`  ${good ? '✓' : '✗'} ${text}`)
 
-  lines.push(`embedding-engine ${versions.package}, Node ${versions.node}, ${versions.platform}, ${size(versions.memoryTotal)} of memory`)
+  lines.push(
+    `embedding-engine ${versions.package}, Node ${versions.node}, ${versions.platform}, ${size(versions.memoryTotal)} of memory`,
+  )
   section('Native addon')
   for (const { path, origin, loaded, code, message, remedy } of addon.attempts) {
     // What failed before another place worked is no trouble.
@@ -39,7 +41,8 @@ function inWords({ versions, addon, onnxRuntime, devices, core, device, model, o
     section('ONNX Runtime')
     const found = onnxRuntime.looked.find((place) => place.found)
     if (found) entry(true, `${found.path} (${found.origin})`)
-    else if (onnxRuntime.looked.length === 0) entry(false, 'no library for this platform; EMBEDDING_ENGINE_ONNXRUNTIME can name one')
+    else if (onnxRuntime.looked.length === 0)
+      entry(false, 'no library for this platform; EMBEDDING_ENGINE_ONNXRUNTIME can name one')
     for (const { path, origin } of found ? [] : onnxRuntime.looked) entry(false, `${path} (${origin}) is not there`)
   }
   if (devices) {
@@ -57,7 +60,10 @@ function inWords({ versions, addon, onnxRuntime, devices, core, device, model, o
   if (device) entry(device.available, `device ${device.asked}${device.available ? '' : `: ${device.reason}`}`)
   if (model?.info) {
     const { backend, pooling, attention, maxTokens, dtype } = model.info
-    entry(true, `model ${model.asked}: ${backend} on ${model.info.device}, ${dtype}, ${pooling}, ${attention}, ${maxTokens} tokens`)
+    entry(
+      true,
+      `model ${model.asked}: ${backend} on ${model.info.device}, ${dtype}, ${pooling}, ${attention}, ${maxTokens} tokens`,
+    )
   }
   if (model?.problem) entry(false, `model ${model.asked}: ${model.problem.message} [${model.problem.code}]`)
   lines.push('', ok ? 'All is well.' : 'Something that is needed is missing: see ✗ above.')
@@ -76,7 +82,8 @@ function indented(value: Record<string, unknown>, indent: string): string[] {
 }
 
 function shown(name: string, item: unknown): string {
-  if (Array.isArray(item)) return item.map((part) => (typeof part === 'object' ? JSON.stringify(part) : String(part))).join(', ')
+  if (Array.isArray(item))
+    return item.map((part) => (typeof part === 'object' ? JSON.stringify(part) : String(part))).join(', ')
   if (typeof item === 'number' && /bytes|memory|free|size|space/i.test(name)) return size(item)
   return item === null ? 'none' : String(item)
 }

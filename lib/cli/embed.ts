@@ -20,7 +20,13 @@ import { FileSink, standardOutput } from './sink.ts'
 import type { Sink } from './sink.ts'
 
 const FORMATS: Record<string, Format> = { jsonl, npy, arrow }
-const EXTENSIONS: Record<string, string> = { '.jsonl': 'jsonl', '.ndjson': 'jsonl', '.npy': 'npy', '.arrow': 'arrow', '.feather': 'arrow' }
+const EXTENSIONS: Record<string, string> = {
+  '.jsonl': 'jsonl',
+  '.ndjson': 'jsonl',
+  '.npy': 'npy',
+  '.arrow': 'arrow',
+  '.feather': 'arrow',
+}
 
 interface EmbedFlags {
   file?: string[]
@@ -56,9 +62,10 @@ export function addEmbedCommand(program: Command): void {
     .addOption(new Option('--dtype <dtype>', 'number format of the weights').choices(DTYPES))
     .option('--threads <n>', 'the most threads that compute', wholeNumber)
     .addOption(
-      new Option('--format <format>', 'of the output (default: by the name of --output; a table on a terminal; else jsonl)').choices(
-        Object.keys(FORMATS),
-      ),
+      new Option(
+        '--format <format>',
+        'of the output (default: by the name of --output; a table on a terminal; else jsonl)',
+      ).choices(Object.keys(FORMATS)),
     )
     .option('--json', 'the same as --format jsonl')
     .option('-o, --output <path>', 'write to a file in place of standard output')
@@ -108,7 +115,8 @@ async function* textsOf(inputs: AsyncIterable<InputText>, pending: InputText[]):
 }
 
 function chooseFormat({ format, json, output }: EmbedFlags): Format {
-  if (json && format !== undefined && format !== 'jsonl') throw new UsageError(`--json and --format ${format} exclude each other.`)
+  if (json && format !== undefined && format !== 'jsonl')
+    throw new UsageError(`--json and --format ${format} exclude each other.`)
   const name = json ? 'jsonl' : (format ?? EXTENSIONS[extname(output ?? '').toLowerCase()])
   if (name !== undefined) return FORMATS[name]!
   const toTerminal = output === undefined && process.stdout.isTTY

@@ -24,14 +24,19 @@ const controller = new AbortController()
 /** Aborted by Ctrl-C. */
 export const interrupt: AbortSignal = controller.signal
 
-/** Turns Ctrl-C into an abort; a second one ends the process at once. Call `release` when the work is done. */
-export function stopSignal(): { release(): void } {
-  const onSignal = (): void => {
-    if (controller.signal.aborted) process.exit(EXIT.interrupted)
-    controller.abort(new Interrupted())
-  }
+function onSignal(): void {
+  if (controller.signal.aborted) process.exit(EXIT.interrupted)
+  controller.abort(new Interrupted())
+}
+
+/** Turns Ctrl-C into an abort; a second one ends the process at once. */
+export function watchInterrupt(): void {
   process.on('SIGINT', onSignal)
-  return { release: () => process.off('SIGINT', onSignal) }
+}
+
+/** Leaves Ctrl-C alone again. */
+export function unwatchInterrupt(): void {
+  process.off('SIGINT', onSignal)
 }
 
 /** The exit code for what a command threw. */

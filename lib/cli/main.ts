@@ -4,7 +4,7 @@ import { Command, CommanderError } from 'commander'
 import { version } from '../version.ts'
 import { addDoctorCommand } from './doctor.ts'
 import { addEmbedCommand } from './embed.ts'
-import { EXIT, Interrupted, failureCode, messageOf, stopSignal } from './exit.ts'
+import { EXIT, Interrupted, failureCode, messageOf, unwatchInterrupt, watchInterrupt } from './exit.ts'
 import { addModelsCommand } from './models.ts'
 
 const program = new Command('embedding-engine')
@@ -30,19 +30,13 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   process.exit(EXIT.ok)
 })
 
-const signal = stopSignal()
+watchInterrupt()
 try {
-  await run()
+  await program.parseAsync()
 } catch (error) {
   process.exitCode = failureCode(error)
-  if (error instanceof CommanderError || error instanceof Interrupted) {
-    // Commander has told it already; an interrupt needs no words.
-  } else {
-    process.stderr.write(`embedding-engine: ${messageOf(error)}\n`)
-  }
+  // Commander has told its own errors already; an interrupt needs no words.
+  const told = error instanceof CommanderError || error instanceof Interrupted
+  if (!told) process.stderr.write(`embedding-engine: ${messageOf(error)}\n`)
 }
-signal.release()
-
-async function run(): Promise<void> {
-  await program.parseAsync()
-}
+unwatchInterrupt()

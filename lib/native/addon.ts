@@ -67,7 +67,11 @@ function candidates(): Candidate[] {
   const name = `embedding-engine-${platform.key}`
   return [
     { origin: 'built in this checkout', path: join(PACKAGE_ROOT, file) },
-    { origin: 'platform package', path: name, locate: () => join(dirname(require.resolve(`${name}/package.json`)), file) },
+    {
+      origin: 'platform package',
+      path: name,
+      locate: () => join(dirname(require.resolve(`${name}/package.json`)), file),
+    },
   ]
 }
 

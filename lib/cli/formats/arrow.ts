@@ -31,7 +31,12 @@ export const arrow: Format = (sink) => {
     const prefix = Buffer.alloc(8, 0xff)
     prefix.writeInt32LE(metadata.length, 4)
     if (type === HEADER.recordBatch) {
-      blocks.push([['i64', position], ['i32', 8 + metadata.length], ['i32', 0], ['i64', bodyLength]])
+      blocks.push([
+        ['i64', position],
+        ['i32', 8 + metadata.length],
+        ['i32', 0],
+        ['i64', bodyLength],
+      ])
     }
     await write(prefix)
     await write(metadata)
@@ -66,8 +71,17 @@ function schemaOf(part: StreamPart | undefined): Fields {
   const width = part ? part.data.length / part.embeddings.length : 0
   const int = (bits: number, signed: boolean): [number, Fields] => [TYPE.int, [i32(bits), u8(signed ? 1 : 0)]]
   const number: [number, Fields] =
-    part?.data instanceof Int8Array ? int(8, true) : part?.data instanceof Uint8Array ? int(8, false) : [TYPE.float, [SINGLE]]
-  const metadata = part ? [[string('space'), string(part.space)], [string('model'), string(JSON.stringify(part.model))]] : []
+    part?.data instanceof Int8Array
+      ? int(8, true)
+      : part?.data instanceof Uint8Array
+        ? int(8, false)
+        : [TYPE.float, [SINGLE]]
+  const metadata = part
+    ? [
+        [string('space'), string(part.space)],
+        [string('model'), string(JSON.stringify(part.model))],
+      ]
+    : []
   return [
     i16(0),
     tables([
@@ -92,9 +106,16 @@ function recordBatch(part: StreamPart, inputs: readonly InputText[]): { header: 
   const buffers: [kind: 'i64', value: number][][] = []
   const body: Uint8Array[] = []
   let offset = 0
-  const node = (length: number, nulls: number): void => void nodes.push([['i64', length], ['i64', nulls]])
+  const node = (length: number, nulls: number): void =>
+    void nodes.push([
+      ['i64', length],
+      ['i64', nulls],
+    ])
   const buffer = (bytes: Uint8Array): void => {
-    buffers.push([['i64', offset], ['i64', bytes.length]])
+    buffers.push([
+      ['i64', offset],
+      ['i64', bytes.length],
+    ])
     const padding = new Uint8Array((8 - (bytes.length % 8)) % 8)
     body.push(bytes, padding)
     offset += bytes.length + padding.length

@@ -1,0 +1,113 @@
+// npm run pack:check: installs the packed tarballs into an empty project, as a user would, without Rust and without
+// our development dependencies, and uses them there.
+import { execFileSync } from 'node:child_process'
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+
+import { ensureModels } from '../__test__/fixtures/make-models.mjs'
+import { packAll } from './pack.mjs'
+import { ROOT, SetupError, main } from './setup.mjs'
+
+/** One for each backend. */
+const MODELS = ['bert-mean', 'onnx-bert']
+
+/** Only Node and the system's own tools: no cargo, and nothing that names our addon. */
+function userEnvironment() {
+  const kept = Object.entries(process.env).filter(
+    ([name]) => !/^(EMBEDDING_ENGINE_|CARGO|RUSTUP|npm_|NODE_OPTIONS)/.test(name),
+  )
+  return {
+    ...Object.fromEntries(kept),
+    PATH: [dirname(process.execPath), '/usr/local/bin', '/usr/bin', '/bin'].join(':'),
+  }
+}
+
+function check(name, action) {
+  try {
+    const told = action()
+    console.log(`[check] ✓ ${name}${told ? `: ${told}` : ''}`)
+    return true
+  } catch (error) {
+    console.log(`[check] ✗ ${name}: ${error.stderr || error.stdout || error.message}`)
+    return false
+  }
+}
+
+function assert(condition, message) {
+  if (!condition) throw new Error(message)
+}
+
+await main(async () => {
+  const tarballs = await packAll()
+  const models = ensureModels({ names: MODELS })
+  const project = mkdtempSync(join(tmpdir(), 'embedding-engine-user-'))
+  const env = userEnvironment()
+  const run = (command, ...args) =>
+    execFileSync(command, args, { cwd: project, env, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })
+  const node = (source, ...flags) => run(process.execPath, ...flags, '--eval', source).trim()
+  const cli = (...args) => run(join(project, 'node_modules/.bin/embedding-engine'), ...args)
+
+  try {
+    writeFileSync(join(project, 'package.json'), JSON.stringify({ name: 'user', private: true, type: 'module' }))
+    const results = [
+      check('install', () => {
+        run('npm', 'install', '--no-audit', '--no-fund', '--prefer-offline', '--loglevel', 'error', ...tarballs)
+        return readdirSync(join(project, 'node_modules'))
+          .filter((name) => !name.startsWith('.'))
+          .join(', ')
+      }),
+      check('import', () =>
+        node(
+          `const begin = performance.now()
+          const { version } = await import('embedding-engine')
+          console.log(version, 'in', (performance.now() - begin).toFixed(0), 'ms')`,
+          '--input-type=module',
+        ),
+      ),
+      check('require', () => node("console.log(require('embedding-engine').version)", '--input-type=commonjs')),
+      ...MODELS.map((name) =>
+        check(`embed with ${name}`, () =>
+          node(
+            `import { embed } from 'embedding-engine'
+            const { embedding, model } = await embed('Hello', { model: ${JSON.stringify(join(models, name))} })
+            const norm = Math.hypot(...embedding)
+            if (Math.abs(norm - 1) > 1e-5) throw new Error('norm ' + norm)
+            console.log(model.backend, embedding.length)`,
+            '--input-type=module',
+          ),
+        ),
+      ),
+      check('command line: embed', () => {
+        const line = JSON.parse(cli('embed', 'Hello', '--model', join(models, MODELS[0])))
+        assert(line.embedding.length > 0, 'no embedding')
+      }),
+      check('command line: doctor', () => {
+        const { ok, addon, onnxRuntime } = JSON.parse(cli('doctor', '--json', '--model', join(models, MODELS[1])))
+        assert(ok, 'not ok')
+        for (const path of [addon.path, onnxRuntime.path])
+          assert(path.startsWith(join(project, 'node_modules')), `${path} is not in the project`)
+        return addon.path.slice(project.length + 1)
+      }),
+      check('types', () => {
+        writeFileSync(
+          join(project, 'user.ts'),
+          `import { embed, embedBatch } from 'embedding-engine'
+          const { embedding } = await embed('a')
+          export const floats: Float32Array = embedding
+          export const bytes: Int8Array = (await embedBatch(['a'], { precision: 'int8' })).data
+          // @ts-expect-error there is no such option
+          await embed('a', { dimension: 3 })
+          `,
+        )
+        const flags = '--noEmit --strict --target es2022 --module nodenext --types --isolatedModules user.ts'.split(' ')
+        run(process.execPath, join(ROOT, 'node_modules/typescript/bin/tsc'), ...flags)
+      }),
+    ]
+    const failed = results.filter((passed) => !passed).length
+    console.log(`checks: ${results.length - failed} passed, ${failed} failed`)
+    if (failed > 0) throw new SetupError('The packed package does not work: see ✗ above.')
+  } finally {
+    rmSync(project, { recursive: true, force: true })
+  }
+})
