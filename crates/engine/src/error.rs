@@ -46,6 +46,8 @@ pub enum Code {
     ProviderFailed,
     /// The engine was disposed.
     Disposed,
+    /// A native library (the addon, ONNX Runtime) cannot be loaded.
+    NativeLoadFailed,
     /// The call was cancelled by its caller.
     Aborted,
     /// A bug in this package: please report it.
@@ -75,6 +77,7 @@ impl Code {
             Code::SpaceMismatch => "SPACE_MISMATCH",
             Code::ProviderFailed => "PROVIDER_FAILED",
             Code::Disposed => "DISPOSED",
+            Code::NativeLoadFailed => "NATIVE_LOAD_FAILED",
             Code::Aborted => "ABORTED",
             Code::Internal => "INTERNAL",
         }

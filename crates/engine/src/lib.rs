@@ -17,6 +17,7 @@ pub mod error;
 pub mod finish;
 pub mod hub;
 pub mod model;
+mod sync;
 pub mod tokenize;
 
 pub use cancel::Cancel;

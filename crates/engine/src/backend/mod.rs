@@ -6,6 +6,7 @@ pub mod candle;
 pub mod head;
 pub mod onnx;
 pub mod pool;
+pub mod weights;
 
 use crate::batch::PackedBatch;
 use crate::cancel::Cancel;

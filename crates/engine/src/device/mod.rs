@@ -1,6 +1,10 @@
 //! Finds devices, vouches for them, tells why not.
 
+mod cpu;
+mod memory;
+
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::error::{Code, Error, Result};
 
@@ -26,12 +30,102 @@ pub struct DeviceInfo {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_free: Option<u64>,
     /// What else is known, such as CPU features.
-    pub details: serde_json::Map<String, serde_json::Value>,
+    pub details: serde_json::Map<String, Value>,
 }
 
-/// Every device that this build knows, the unusable ones with the reason.
+/// A kind of device that is no CPU: what it is called, where it can exist, and through what we reach it.
+struct Accelerator {
+    kind: &'static str,
+    name: &'static str,
+    systems: &'static [&'static str],
+    needs: &'static str,
+}
+
+/// In the order in which `auto` would try them.
+const ACCELERATORS: &[Accelerator] = &[
+    Accelerator { kind: "cuda", name: "NVIDIA GPU (CUDA)", systems: &["linux", "windows"], needs: "CUDA kernels" },
+    Accelerator {
+        kind: "tensorrt",
+        name: "NVIDIA GPU (TensorRT)",
+        systems: &["linux", "windows"],
+        needs: "the TensorRT execution provider of ONNX Runtime",
+    },
+    Accelerator {
+        kind: "migraphx",
+        name: "AMD GPU (MIGraphX)",
+        systems: &["linux"],
+        needs: "the MIGraphX execution provider of ONNX Runtime",
+    },
+    Accelerator {
+        kind: "directml",
+        name: "GPU (DirectML)",
+        systems: &["windows"],
+        needs: "the DirectML execution provider of ONNX Runtime",
+    },
+    Accelerator {
+        kind: "coreml",
+        name: "Apple Neural Engine and GPU (Core ML)",
+        systems: &["macos"],
+        needs: "the Core ML execution provider of ONNX Runtime",
+    },
+    Accelerator { kind: "metal", name: "Apple GPU (Metal)", systems: &["macos"], needs: "Metal kernels" },
+];
+
+impl Accelerator {
+    /// Why this build cannot use it.
+    fn reason(&self) -> String {
+        let here = std::env::consts::OS;
+        if self.systems.contains(&here) {
+            format!("This build of embedding-engine does not contain {}.", self.needs)
+        } else {
+            format!("{} exists on {} only, and this is {here}.", self.name, self.systems.join(" and "))
+        }
+    }
+}
+
+/// Every device that this build knows, the unusable ones with the reason. The CPU comes first.
 pub fn list() -> Vec<DeviceInfo> {
-    Vec::new()
+    let accelerators = ACCELERATORS.iter().map(|accelerator| DeviceInfo {
+        id: accelerator.kind.to_owned(),
+        kind: accelerator.kind.to_owned(),
+        name: accelerator.name.to_owned(),
+        available: false,
+        reason: Some(accelerator.reason()),
+        memory_total: None,
+        memory_free: None,
+        details: serde_json::Map::new(),
+    });
+    std::iter::once(cpu::info()).chain(accelerators).collect()
+}
+
+/// Whether `name` is one that [`choose`] knows, usable or not; `option` is where it was given.
+///
+/// # Errors
+/// `INVALID_OPTION` with the names that exist.
+pub fn check_name(name: &str, option: &str) -> Result<()> {
+    let (kind, index) = match name.split_once(':') {
+        Some((kind, index)) => (kind, Some(index)),
+        None => (name, None),
+    };
+    let known = matches!(kind, "auto" | "cpu") || ACCELERATORS.iter().any(|accelerator| accelerator.kind == kind);
+    // There is one CPU, and `auto` chooses by itself.
+    let index_fits = match index {
+        Some(index) => !matches!(kind, "auto" | "cpu") && !index.starts_with('+') && index.parse::<u16>().is_ok(),
+        None => true,
+    };
+    if known && index_fits {
+        return Ok(());
+    }
+    let kinds: Vec<&str> = ["auto", "cpu"].into_iter().chain(ACCELERATORS.iter().map(|a| a.kind)).collect();
+    Err(Error::invalid_option(
+        option,
+        format!(
+            "{option} is {name:?}, but must be one of {}; a GPU may have an index, as in cuda:1.",
+            kinds.join(", ")
+        ),
+    )
+    .with("value", name)
+    .with("allowed", kinds))
 }
 
 /// The device to use for a request such as `auto`, `cpu` or `cuda:1`.
@@ -39,8 +133,72 @@ pub fn list() -> Vec<DeviceInfo> {
 /// # Errors
 /// `DEVICE_UNAVAILABLE` with every attempt and its reason; `INVALID_OPTION` for a name that does not exist.
 pub fn choose(request: &str) -> Result<String> {
-    match request {
-        "auto" | "cpu" => Ok("cpu".to_owned()),
-        other => Err(Error::new(Code::DeviceUnavailable, other)),
+    check_name(request, "device")?;
+    let kind = request.split(':').next().unwrap_or(request);
+    let Some(accelerator) = ACCELERATORS.iter().find(|accelerator| accelerator.kind == kind) else {
+        // `auto` is the CPU as long as no build has anything else.
+        return Ok("cpu".to_owned());
+    };
+    let reason = accelerator.reason();
+    Err(Error::new(
+        Code::DeviceUnavailable,
+        format!("The device {request} cannot be used: {reason} Use device 'cpu' or 'auto'; listDevices() tells more."),
+    )
+    .with("device", request)
+    .with("attempts", json!([{ "device": request, "reason": reason }])))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn the_cpu_can_be_used_and_is_described() {
+        assert_eq!(choose("auto").unwrap(), "cpu");
+        assert_eq!(choose("cpu").unwrap(), "cpu");
+        let devices = list();
+        let cpu = &devices[0];
+        assert!(cpu.available && cpu.reason.is_none());
+        assert!(!cpu.name.is_empty());
+        assert!(cpu.details["logicalCores"].as_u64().unwrap() >= 1);
+        assert!(cpu.details["features"].is_array());
+        #[cfg(target_os = "linux")]
+        assert!(cpu.memory_free.unwrap() <= cpu.memory_total.unwrap());
+    }
+
+    #[test]
+    fn what_cannot_be_used_says_why() {
+        for device in &list()[1..] {
+            assert!(!device.available);
+            assert!(device.reason.as_ref().is_some_and(|reason| reason.ends_with('.')));
+            let error = choose(&device.id).unwrap_err();
+            assert_eq!(error.code, Code::DeviceUnavailable);
+            assert_eq!(error.details["attempts"][0]["device"], device.id);
+            assert_eq!(error.details["attempts"][0]["reason"], *device.reason.as_ref().unwrap());
+        }
+        assert_eq!(choose("cuda:1").unwrap_err().details["attempts"][0]["device"], "cuda:1");
+    }
+
+    #[test]
+    fn names_that_do_not_exist_are_refused_with_those_that_do() {
+        for name in
+            ["", "gpu", "CPU", "cpu:0", "auto:1", "cuda:", "cuda:x", "cuda:-1", "cuda:+1", "cuda:1:2", "cuda:99999"]
+        {
+            let error = choose(name).unwrap_err();
+            assert_eq!(error.code, Code::InvalidOption, "{name}");
+            assert!(error.message.contains("directml"), "{}", error.message);
+        }
+    }
+
+    #[test]
+    fn the_list_is_what_the_public_api_says() {
+        let devices = serde_json::to_value(list()).unwrap();
+        let cpu = &devices[0];
+        assert_eq!((cpu["id"].as_str(), cpu["kind"].as_str()), (Some("cpu"), Some("cpu")));
+        let kinds: Vec<&str> =
+            devices.as_array().unwrap().iter().filter_map(|device| device["kind"].as_str()).collect();
+        assert_eq!(kinds, ["cpu", "cuda", "tensorrt", "migraphx", "directml", "coreml", "metal"]);
     }
 }

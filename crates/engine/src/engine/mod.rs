@@ -1,1 +1,235 @@
 //! Loaded models (once each, shared), scheduling between calls, cancel, progress, memory limits.
+//!
+//! ```text
+//! embed ─ reserve room ─ find and describe the model ─ check and encode ─ load the weights ─ queue
+//!          (gauge)         (reference, models)          (encode, tasks)     (models)         (queue)
+//! ```
+//!
+//! Nothing waits on a caller's thread: each step hands over to the next on one of the engine's own
+//! threads, and the end of a call ([`settle`]) is told by a callback. Small work runs on a few task
+//! threads, fair between calls; each model has a thread that loads it, owns its queue and computes its
+//! batches inside a rayon pool that all models share.
+
+mod call;
+mod embed;
+mod encode;
+mod event;
+mod gauge;
+mod json;
+mod loader;
+mod memory;
+mod models;
+mod options;
+mod output;
+mod queue;
+mod reference;
+mod request;
+mod sequences;
+mod settle;
+mod shared;
+mod tasks;
+mod texts;
+mod worker;
+
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+pub use event::{Event, OnEvent};
+pub use loader::{Description, Encoder, Files, Loader, Weights};
+pub use options::EngineOptions;
+pub use output::{EmbedOutput, ModelReport};
+pub use request::{CountRequest, EmbedRequest, PreloadRequest, Prompt};
+pub use texts::Texts;
+
+use crate::cancel::Cancel;
+use crate::error::{Error, Result};
+use embed::{CountCall, EmbedCall, PreloadCall};
+use gauge::Gauge;
+use models::Models;
+use settle::Calls;
+use tasks::Tasks;
+
+/// More of them would take the processor away from computing.
+const MAX_TASK_THREADS: usize = 4;
+
+/// Computes embeddings. Cheap to make: threads and models come with the first call.
+///
+/// Calls return at once and tell their result to a callback, on one of the engine's threads; each has a
+/// blocking twin for programs that have threads of their own. Calls that are running when the engine is
+/// dropped are still finished.
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    options: EngineOptions,
+    calls: Arc<Calls>,
+    gauge: Arc<Gauge>,
+    tasks: Tasks,
+    models: Arc<Models>,
+}
+
+impl Engine {
+    /// An engine for models in folders and in the hub cache.
+    ///
+    /// # Errors
+    /// `INVALID_OPTION` with the option and its value.
+    pub fn new(options: EngineOptions) -> Result<Self> {
+        let loader = Arc::new(Files::new(&options));
+        Self::with_loader(options, loader)
+    }
+
+    /// An engine that gets its models from elsewhere.
+    ///
+    /// # Errors
+    /// `INVALID_OPTION` with the option and its value.
+    pub fn with_loader(options: EngineOptions, loader: Arc<dyn Loader>) -> Result<Self> {
+        options.validate()?;
+        let inner = Inner {
+            calls: Arc::default(),
+            gauge: Gauge::new(options.max_queued_tokens),
+            tasks: Tasks::new(options.threads().min(MAX_TASK_THREADS)),
+            models: Models::new(loader, &options),
+            options,
+        };
+        Ok(Engine { inner: Arc::new(inner) })
+    }
+
+    /// Embeds texts: one vector each, in order (with `chunks`: one a chunk of the one text).
+    ///
+    /// `done` gets the result, once. After `cancel` it gets `ABORTED`, at once.
+    ///
+    /// # Errors
+    /// By `done`: `INVALID_INPUT`, `INVALID_OPTION`, `EMPTY_TEXT`, `TEXT_TOO_LONG`, `SPACE_MISMATCH`, all before
+    /// anything is computed; `QUEUE_FULL`; what loading a model can fail with; `OUT_OF_MEMORY`, `NON_FINITE`,
+    /// `ABORTED`, `DISPOSED`, `INTERNAL`.
+    pub fn embed(
+        &self,
+        request: EmbedRequest,
+        texts: impl Into<Texts>,
+        cancel: &Cancel,
+        progress: Option<OnEvent>,
+        done: impl FnOnce(Result<EmbedOutput>) + Send + 'static,
+    ) {
+        let texts = texts.into();
+        if let Some(settle) = self.inner.calls.begin(cancel, Box::new(done)) {
+            EmbedCall::start(&self.inner, settle, request, texts, progress);
+        }
+    }
+
+    /// As [`Engine::embed`], waiting for the result.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn embed_blocking(
+        &self,
+        request: EmbedRequest,
+        texts: impl Into<Texts>,
+        cancel: &Cancel,
+    ) -> Result<EmbedOutput> {
+        wait(|done| self.embed(request, texts, cancel, None, done))
+    }
+
+    /// Counts the tokens of each text with all that is put around it, before any truncation. Loads the
+    /// tokenizer, not the weights.
+    ///
+    /// # Errors
+    /// By `done`, as [`Engine::embed`]; an empty text is none.
+    pub fn count_tokens(
+        &self,
+        request: CountRequest,
+        texts: impl Into<Texts>,
+        cancel: &Cancel,
+        done: impl FnOnce(Result<Vec<u32>>) + Send + 'static,
+    ) {
+        let texts = texts.into();
+        if let Some(settle) = self.inner.calls.begin(cancel, Box::new(done)) {
+            CountCall::start(&self.inner, settle, request, texts);
+        }
+    }
+
+    /// As [`Engine::count_tokens`], waiting for the result.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn count_tokens_blocking(
+        &self,
+        request: CountRequest,
+        texts: impl Into<Texts>,
+        cancel: &Cancel,
+    ) -> Result<Vec<u32>> {
+        wait(|done| self.count_tokens(request, texts, cancel, done))
+    }
+
+    /// Loads a model, so that the first call finds it loaded.
+    ///
+    /// # Errors
+    /// By `done`: what loading a model can fail with; `ABORTED`, `DISPOSED`.
+    pub fn preload(
+        &self,
+        request: PreloadRequest,
+        cancel: &Cancel,
+        progress: Option<OnEvent>,
+        done: impl FnOnce(Result<ModelReport>) + Send + 'static,
+    ) {
+        if let Some(settle) = self.inner.calls.begin(cancel, Box::new(done)) {
+            PreloadCall::start(&self.inner, settle, request, progress);
+        }
+    }
+
+    /// As [`Engine::preload`], waiting for the result.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn preload_blocking(&self, request: PreloadRequest, cancel: &Cancel) -> Result<ModelReport> {
+        wait(|done| self.preload(request, cancel, None, done))
+    }
+
+    /// The models that are loaded now.
+    pub fn loaded_models(&self) -> Vec<ModelReport> {
+        self.inner.models.loaded().iter().map(|model| model.report(None)).collect()
+    }
+
+    /// Ends all calls with `DISPOSED` and stops the threads, without waiting for them. Later calls are `DISPOSED`.
+    pub fn dispose(&self) {
+        self.inner.dispose();
+    }
+
+    /// As [`Engine::dispose`], and waits until the models are freed, at most for `limit`; whether they were.
+    pub fn dispose_blocking(&self, limit: Option<Duration>) -> bool {
+        self.inner.dispose();
+        self.inner.models.wait_until_gone(limit)
+    }
+
+    /// Whether the engine was disposed.
+    pub fn is_disposed(&self) -> bool {
+        self.inner.calls.is_disposed()
+    }
+}
+
+impl Inner {
+    fn dispose(&self) {
+        self.calls.dispose();
+        self.models.stop();
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // Every call that runs holds this, so that none is left.
+        self.dispose();
+    }
+}
+
+/// Waits for what `start` tells to its callback.
+fn wait<T: Send + 'static>(start: impl FnOnce(Box<dyn FnOnce(Result<T>) + Send>)) -> Result<T> {
+    let (sender, receiver) = channel();
+    start(Box::new(move |result| {
+        let _ = sender.send(result);
+    }));
+    receiver.recv().unwrap_or_else(|_| Err(Error::internal("A call ended without a result.")))
+}
+
+#[cfg(test)]
+mod tests;

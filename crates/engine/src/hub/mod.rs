@@ -2,9 +2,20 @@
 //!
 //! Knows places, not what the files mean.
 
+mod cache;
+mod disk;
+pub mod near;
+mod paths;
+mod reference;
+
 use std::path::PathBuf;
 
 use crate::error::{Code, Error, Result};
+
+pub use cache::{CachedModel, CachedRevision, cached_models};
+pub use disk::free_space;
+pub use paths::{cache_dir, home_dir};
+pub use reference::Reference;
 
 /// Where models are looked for, and what may be done to get them.
 #[derive(Debug, Clone, Default)]
@@ -34,11 +45,62 @@ pub struct Located {
 
 /// Finds the folder of a model.
 ///
-/// `model` is a path (`./x`, `../x`, `/x`, `C:\x`, `file:…`), an alias or a hub id with `@revision` if wanted.
+/// `model` is a path (`./x`, `../x`, `/x`, `C:\x`, `file:…`) or a hub id, with `@revision` if wanted
+/// (a commit, a branch or a tag; default `main`). Aliases are not known here: resolve them first with
+/// [`crate::model::catalogue::resolve_alias`].
 ///
 /// # Errors
 /// `MODEL_NOT_FOUND` with what was looked for, where, and how to get it; `INVALID_INPUT` for what is
 /// no model reference at all.
-pub fn locate(model: &str, _config: &HubConfig) -> Result<Located> {
-    Err(Error::new(Code::ModelNotFound, format!("{model}: not found")))
+pub fn locate(model: &str, config: &HubConfig) -> Result<Located> {
+    locate_known(model, config, &[])
 }
+
+/// As [`locate`], and a name that is not found is answered with those of `known` (and of the cache)
+/// that look like it.
+///
+/// # Errors
+/// As [`locate`].
+pub fn locate_known(model: &str, config: &HubConfig, known: &[&str]) -> Result<Located> {
+    match Reference::parse(model)? {
+        Reference::Folder(path) => locate_folder(model, path),
+        Reference::Hub { id, revision } => cache::locate(&id, revision.as_deref(), &paths::cache_dir(config)?, known),
+    }
+}
+
+fn locate_folder(model: &str, path: PathBuf) -> Result<Located> {
+    let root = std::path::absolute(&path)
+        .map_err(|error| not_found(model, format!("Model folder {model}: {error}. Give the folder's full path.")))?;
+    match std::fs::metadata(&root) {
+        Ok(meta) if meta.is_dir() => Ok(Located { id: model.to_owned(), revision: None, root }),
+        Ok(_) => Err(not_found(
+            model,
+            format!("{} is a file, not the folder of a model. Give the folder that holds config.json.", root.display()),
+        )),
+        Err(error) => Err(not_found(
+            model,
+            format!(
+                "There is no model folder {} ({}). Check the path; a relative one starts at the current folder.",
+                root.display(),
+                reason(&error)
+            ),
+        )
+        .with("path", root.display().to_string())),
+    }
+}
+
+fn not_found(model: &str, message: String) -> Error {
+    Error::new(Code::ModelNotFound, message).with("model", model)
+}
+
+/// An I/O error as a few words, without the number of the operating system.
+fn reason(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => "it does not exist".to_owned(),
+        std::io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,222 @@
+//! [`Parts`] on the CPU.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rayon::prelude::*;
+
+use super::elementwise::{self, HeadPrepare};
+use super::linear::{Linear, Storage};
+use super::{Rows, attention, zeroed};
+use crate::backend::candle::parts::{AttentionShape, AttentionWeights, Parts, RotaryTable, Run};
+use crate::backend::pool::pool_rows;
+use crate::backend::weights::Weight;
+use crate::error::{Error, Result};
+use crate::model::{Activation, Pooling};
+
+/// Rows that pass through wide layers together: enough to keep the matrix kernel near its best, few
+/// enough that cancelling is quick and the inner width of an MLP stays small in memory.
+const TILE_ROWS: usize = 512;
+
+/// The parts of a transformer, written for CPUs.
+#[derive(Debug)]
+pub struct CpuParts {
+    storage: Storage,
+    bytes: AtomicU64,
+}
+
+impl CpuParts {
+    /// Parts whose linear weights are held as `storage`.
+    pub fn new(storage: Storage) -> Self {
+        CpuParts { storage, bytes: AtomicU64::new(0) }
+    }
+
+    fn count(&self, bytes: usize) {
+        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+}
+
+/// Row ranges of a tile each.
+fn tiles(rows: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..rows).step_by(TILE_ROWS).map(move |from| from..(from + TILE_ROWS).min(rows))
+}
+
+fn same_width(x: usize, y: usize) -> Result<()> {
+    if x == y { Ok(()) } else { Err(Error::internal(format!("rows of width {x} met rows of width {y}"))) }
+}
+
+impl Parts for CpuParts {
+    type Rows = Rows;
+    type Linear = Linear;
+    type Vector = Vec<f32>;
+    /// Rows are read out of the mapped file: a table of 0.9 GB is not copied for a few rows a batch.
+    type Table = Weight;
+    type Rotary = RotaryTable;
+
+    fn device(&self) -> String {
+        "cpu".to_owned()
+    }
+
+    fn dtype(&self) -> &'static str {
+        match self.storage {
+            Storage::F32 => "float32",
+            Storage::Bf16 => "bfloat16",
+            Storage::F16 => "float16",
+        }
+    }
+
+    fn weight_bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    fn load_linear(&self, weights: &[Weight], biases: &[Weight]) -> Result<Linear> {
+        let linear = Linear::load(weights, biases, self.storage)?;
+        self.count(linear.bytes());
+        Ok(linear)
+    }
+
+    fn load_vector(&self, weight: &Weight) -> Result<Vec<f32>> {
+        let mut values = Vec::new();
+        weight.append_f32(&mut values)?;
+        self.count(values.len() * 4);
+        Ok(values)
+    }
+
+    fn load_table(&self, weight: &Weight) -> Result<Weight> {
+        weight.check_finite()?;
+        Ok(weight.clone())
+    }
+
+    fn rotary(&self, table: RotaryTable) -> Result<RotaryTable> {
+        Ok(table)
+    }
+
+    fn gather(&self, table: &Weight, ids: &[u32]) -> Result<Rows> {
+        let (count, width) = match table.shape() {
+            [count, width] => (*count, *width),
+            shape => return Err(Error::internal(format!("table of shape {shape:?}"))),
+        };
+        if let Some(id) = ids.iter().find(|id| **id as usize >= count) {
+            return Err(Error::internal(format!("id {id} lies outside {}, which has {count} rows", table.name())));
+        }
+        let mut rows = Rows::zeros(ids.len(), width)?;
+        rows.data
+            .par_chunks_mut(width)
+            .with_min_len(16)
+            .zip(ids)
+            .try_for_each(|(row, id)| table.read(*id as usize * width, row))?;
+        Ok(rows)
+    }
+
+    fn add(&self, x: &mut Rows, y: &Rows) -> Result<()> {
+        same_width(x.data.len(), y.data.len())?;
+        elementwise::add(&mut x.data, &y.data, x.width);
+        Ok(())
+    }
+
+    fn rms_norm(&self, x: &Rows, weight: &Vec<f32>, eps: f64) -> Result<Rows> {
+        same_width(x.width, weight.len())?;
+        let mut out = Rows::zeros(x.count(), x.width)?;
+        elementwise::rms_norm(&x.data, &mut out.data, weight, eps);
+        Ok(out)
+    }
+
+    fn layer_norm(&self, x: &mut Rows, weight: &Vec<f32>, bias: &Vec<f32>, eps: f64) -> Result<()> {
+        same_width(x.width, weight.len())?;
+        elementwise::layer_norm(&mut x.data, weight, bias, eps);
+        Ok(())
+    }
+
+    fn attention(
+        &self,
+        x: &Rows,
+        weights: &AttentionWeights<Self>,
+        shape: &AttentionShape,
+        rotary: Option<&RotaryTable>,
+        run: &Run<'_>,
+    ) -> Result<Rows> {
+        same_width(x.width, weights.qkv.inputs())?;
+        let width = weights.qkv.outputs();
+        let mut qkv = Rows::zeros(x.count(), width)?;
+        for tile in tiles(x.count()) {
+            run.cancel.check()?;
+            let out = &mut qkv.data[tile.start * width..tile.end * width];
+            weights.qkv.forward(&x.data[tile.start * x.width..tile.end * x.width], out, false)?;
+        }
+        let positions: Vec<u32> = run.positions().map(|position| position as u32).collect();
+        let how = HeadPrepare {
+            head_dim: shape.head_dim,
+            heads: shape.heads,
+            kv_heads: shape.kv_heads,
+            norms: [weights.q_norm.as_deref(), weights.k_norm.as_deref()],
+            eps: shape.norm_eps,
+            rotary,
+        };
+        elementwise::prepare_heads(&mut qkv.data, width, &positions, &how);
+        let mut out = Rows::zeros(x.count(), shape.q_width())?;
+        attention::attention(&qkv.data, &mut out.data, shape, run)?;
+        Ok(out)
+    }
+
+    fn linear_add(&self, into: &mut Rows, linear: &Linear, x: &Rows, run: &Run<'_>) -> Result<()> {
+        same_width(x.width, linear.inputs())?;
+        same_width(into.width, linear.outputs())?;
+        let width = into.width;
+        for tile in tiles(x.count()) {
+            run.cancel.check()?;
+            let out = &mut into.data[tile.start * width..tile.end * width];
+            linear.forward(&x.data[tile.start * x.width..tile.end * x.width], out, true)?;
+        }
+        Ok(())
+    }
+
+    fn gated_mlp_add(&self, into: &mut Rows, gate_up: &Linear, down: &Linear, x: &Rows, run: &Run<'_>) -> Result<()> {
+        same_width(x.width, gate_up.inputs())?;
+        same_width(gate_up.outputs(), 2 * down.inputs())?;
+        same_width(into.width, down.outputs())?;
+        let (width, inner) = (into.width, down.inputs());
+        let rows = TILE_ROWS.min(x.count());
+        let mut wide = zeroed(rows * 2 * inner)?;
+        let mut act = zeroed(rows * inner)?;
+        for tile in tiles(x.count()) {
+            run.cancel.check()?;
+            let wide = &mut wide[..tile.len() * 2 * inner];
+            let act = &mut act[..tile.len() * inner];
+            gate_up.forward(&x.data[tile.start * x.width..tile.end * x.width], wide, false)?;
+            run.cancel.check()?;
+            elementwise::swiglu(wide, act, inner);
+            down.forward(act, &mut into.data[tile.start * width..tile.end * width], true)?;
+        }
+        Ok(())
+    }
+
+    fn mlp_add(
+        &self,
+        into: &mut Rows,
+        up: &Linear,
+        down: &Linear,
+        activation: Activation,
+        run: &Run<'_>,
+    ) -> Result<()> {
+        same_width(into.width, up.inputs())?;
+        same_width(into.width, down.outputs())?;
+        same_width(up.outputs(), down.inputs())?;
+        let (width, inner) = (into.width, down.inputs());
+        let mut wide = zeroed(TILE_ROWS.min(into.count()) * inner)?;
+        for tile in tiles(into.count()) {
+            run.cancel.check()?;
+            let x = &mut into.data[tile.start * width..tile.end * width];
+            let wide = &mut wide[..tile.len() * inner];
+            up.forward(x, wide, false)?;
+            elementwise::activate(wide, inner, activation);
+            down.forward(wide, x, true)?;
+        }
+        Ok(())
+    }
+
+    fn pool(&self, x: &Rows, spans: &[Range<usize>], pooling: Pooling) -> Result<Vec<f32>> {
+        let mut out = Vec::with_capacity(spans.len() * x.width);
+        pool_rows(&x.data, x.width, spans.iter().cloned(), pooling, &mut out);
+        Ok(out)
+    }
+}

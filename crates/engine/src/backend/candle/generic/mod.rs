@@ -1,0 +1,20 @@
+//! The parts of a transformer in Candle's operations: the same code on every device that Candle has,
+//! and so tested on its CPU. On a CPU, [`super::cpu`] is faster.
+
+mod attention;
+mod parts;
+
+pub use parts::GenericParts;
+
+use crate::error::{Code, Error};
+
+/// An error of Candle's as ours: what cannot be allocated is told apart.
+fn from_candle(error: candle_core::Error) -> Error {
+    let message = error.to_string();
+    let lower = message.to_lowercase();
+    if lower.contains("out of memory") || lower.contains("out_of_memory") {
+        Error::new(Code::OutOfMemory, format!("The device has no memory left: {message}"))
+    } else {
+        Error::internal(format!("Candle: {message}"))
+    }
+}

@@ -1,0 +1,284 @@
+//! Execution providers: which device name is which provider, whether the library has it, and
+//! whether it really took the graph.
+//!
+//! ONNX Runtime falls back to the CPU silently: at registration, unless asked not to, and again when
+//! a provider takes none of the nodes. Both are errors here.
+
+use std::ffi::{CStr, c_char};
+use std::ptr;
+
+use ort::AsPointer;
+use ort::ep::{self, ArenaExtendStrategy, ExecutionProvider, ExecutionProviderDispatch};
+use ort::session::Session;
+use ort::session::builder::SessionBuilder;
+use ort::sys::OrtEpAssignedSubgraph;
+
+use super::OnnxOptions;
+use super::runtime::{self, ENVIRONMENT_VARIABLE, Runtime};
+use crate::error::{Code, Error, Result};
+
+/// A provider that this package knows, and whether the loaded library can use it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProviderInfo {
+    /// The device name that asks for it, such as `tensorrt`.
+    pub kind: &'static str,
+    /// What ONNX Runtime calls it, such as `TensorrtExecutionProvider`.
+    pub name: &'static str,
+    /// Whether a session can use it.
+    pub available: bool,
+    /// Why not.
+    pub reason: Option<String>,
+}
+
+/// One row of the table of providers.
+struct Provider {
+    kind: &'static str,
+    name: &'static str,
+    is_compiled_in: fn() -> ort::Result<bool>,
+    /// The provider for a device index, and those that must stand behind it.
+    build: fn(i32) -> Vec<ExecutionProviderDispatch>,
+}
+
+const PROVIDERS: [Provider; 7] = [
+    Provider { kind: "cpu", name: ep::CPU::NAME, is_compiled_in: ep::CPU::is_available, build: |_| Vec::new() },
+    Provider {
+        kind: "cuda",
+        name: ep::CUDA::NAME,
+        is_compiled_in: ep::CUDA::is_available,
+        build: |index| vec![cuda(index).build()],
+    },
+    Provider {
+        kind: "tensorrt",
+        name: ep::TensorRT::NAME,
+        is_compiled_in: ep::TensorRT::is_available,
+        // What TensorRT cannot run belongs on the same GPU, not on the CPU.
+        build: |index| vec![ep::TensorRT::default().with_device_id(index).build(), cuda(index).build()],
+    },
+    Provider {
+        kind: "migraphx",
+        name: ep::MIGraphX::NAME,
+        is_compiled_in: ep::MIGraphX::is_available,
+        build: |index| {
+            let provider = ep::MIGraphX::default().with_device_id(index);
+            vec![provider.with_arena_extend_strategy(ArenaExtendStrategy::SameAsRequested).build()]
+        },
+    },
+    Provider {
+        kind: "directml",
+        name: ep::DirectML::NAME,
+        is_compiled_in: ep::DirectML::is_available,
+        build: |index| vec![ep::DirectML::default().with_device_id(index).build()],
+    },
+    Provider {
+        kind: "coreml",
+        name: ep::CoreML::NAME,
+        is_compiled_in: ep::CoreML::is_available,
+        build: |_| vec![ep::CoreML::default().build()],
+    },
+    Provider {
+        kind: "openvino",
+        name: ep::OpenVINO::NAME,
+        is_compiled_in: ep::OpenVINO::is_available,
+        build: |_| vec![ep::OpenVINO::default().build()],
+    },
+];
+
+/// TF32 keeps 10 bits of mantissa where f32 has 23: vectors would differ from every other device's.
+/// The arena grows by what is needed, not by powers of two.
+fn cuda(index: i32) -> ep::CUDA {
+    let provider = ep::CUDA::default().with_device_id(index).with_tf32(false);
+    provider.with_arena_extend_strategy(ArenaExtendStrategy::SameAsRequested)
+}
+
+/// A device of this backend, as it was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Device {
+    /// Index into the table of providers.
+    provider: usize,
+    /// Which of several devices of the kind.
+    index: i32,
+    /// How it is reported: `cpu`, `cuda:0`, `tensorrt`.
+    pub(super) label: String,
+}
+
+impl Device {
+    /// Reads `cpu`, `cuda`, `cuda:1`, `tensorrt`, `migraphx`, `directml`, `coreml` or `openvino`.
+    ///
+    /// # Errors
+    /// `DEVICE_UNAVAILABLE` for a kind that ONNX Runtime has no provider for; `INVALID_OPTION` for an
+    /// index that is none, or for one of a device that there is only one of.
+    pub(super) fn parse(device: &str) -> Result<Self> {
+        let (kind, index) = device.split_once(':').map_or((device, None), |(kind, index)| (kind, Some(index)));
+        let Some(provider) = PROVIDERS.iter().position(|provider| provider.kind == kind) else {
+            let known: Vec<_> = PROVIDERS.iter().map(|provider| provider.kind).collect();
+            let reason = format!("ONNX Runtime has no provider of that name, only {}.", known.join(", "));
+            return Err(unavailable(device, &reason));
+        };
+        let countable = !matches!(kind, "cpu" | "coreml" | "openvino");
+        let number = match index.map(str::parse::<u16>) {
+            None => 0,
+            Some(Ok(number)) if countable => i32::from(number),
+            Some(_) => {
+                let expected = if countable { format!("{kind} or {kind}:0, {kind}:1 …") } else { kind.to_owned() };
+                let message = format!("device {device:?} does not exist: expected {expected}.");
+                return Err(Error::invalid_option("device", message));
+            }
+        };
+        let label = match index {
+            None if kind != "cuda" => kind.to_owned(),
+            _ => format!("{kind}:{number}"),
+        };
+        Ok(Device { provider, index: number, label })
+    }
+
+    fn provider(&self) -> &'static Provider {
+        &PROVIDERS[self.provider]
+    }
+
+    /// Whether it is the CPU.
+    pub(super) fn is_cpu(&self) -> bool {
+        self.provider == 0
+    }
+
+    /// Adds the device's provider to a session that is being built. The CPU needs none.
+    ///
+    /// # Errors
+    /// `DEVICE_UNAVAILABLE` with the reason.
+    pub(super) fn register(&self, builder: &mut SessionBuilder, runtime: &Runtime) -> Result<()> {
+        let fail = |reason: String| unavailable(&self.label, &reason);
+        let provider = self.provider();
+        if !(provider.is_compiled_in)().map_err(|error| fail(error.to_string()))? {
+            return Err(fail(not_compiled_in(provider, runtime)));
+        }
+        for dispatch in (provider.build)(self.index) {
+            let name = dispatch.name();
+            dispatch.register(builder).map_err(|error| fail(format!("{name} refuses: {error}")))?;
+        }
+        Ok(())
+    }
+
+    /// Makes sure that the provider took at least one node of the graph, where ONNX Runtime tells.
+    ///
+    /// # Errors
+    /// `DEVICE_UNAVAILABLE`: all of the graph would run elsewhere.
+    pub(super) fn confirm(&self, session: &Session) -> Result<()> {
+        if self.is_cpu() {
+            return Ok(());
+        }
+        let name = self.provider().name;
+        match assigned(session) {
+            Some(used) if !used.iter().any(|used| used == name) => {
+                let reason = format!("{name} takes no part of this graph; it would run on {}.", used.join(", "));
+                Err(unavailable(&self.label, &reason))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The providers that run parts of the graph; `None` where the session did not record it.
+pub(super) fn assigned(session: &Session) -> Option<Vec<String>> {
+    let mut subgraphs: *const *const OrtEpAssignedSubgraph = ptr::null();
+    let mut count = 0;
+    let api = ort::api();
+    // SAFETY: the session is alive, and both pointers lead to writable places of the right types.
+    let status = unsafe { (api.Session_GetEpGraphAssignmentInfo)(session.ptr(), &mut subgraphs, &mut count) };
+    // SAFETY: the status is the one just given, and it is used once.
+    unsafe { ort::Error::result_from_status(status) }.ok()?;
+    if subgraphs.is_null() {
+        return None;
+    }
+    let mut names = Vec::new();
+    for index in 0..count {
+        let mut name: *const c_char = ptr::null();
+        // SAFETY: the call above gave `count` pointers, which live as long as the session.
+        let status = unsafe { (api.EpAssignedSubgraph_GetEpName)(*subgraphs.add(index), &mut name) };
+        // SAFETY: the status is the one just given, and it is used once.
+        unsafe { ort::Error::result_from_status(status) }.ok()?;
+        if name.is_null() {
+            return None;
+        }
+        // SAFETY: a successful call gives a null-terminated string that lives as long as the session.
+        let name = unsafe { CStr::from_ptr(name) }.to_string_lossy().into_owned();
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    Some(names)
+}
+
+/// Every provider that this package knows, the unusable ones with the reason (for `doctor` and
+/// `listDevices`).
+///
+/// A provider that the library has is tried by registering it, which loads its own libraries; no
+/// model is needed.
+pub fn providers(options: &OnnxOptions) -> Vec<ProviderInfo> {
+    let runtime = runtime::open(options);
+    let report = |provider: &Provider| {
+        let tried =
+            runtime.as_ref().map_err(|error| error.message.clone()).and_then(|runtime| probe(provider, runtime));
+        ProviderInfo { kind: provider.kind, name: provider.name, available: tried.is_ok(), reason: tried.err() }
+    };
+    PROVIDERS.iter().map(report).collect()
+}
+
+fn probe(provider: &Provider, runtime: &Runtime) -> Result<(), String> {
+    let told = |error: ort::Error| error.to_string();
+    if !(provider.is_compiled_in)().map_err(told)? {
+        return Err(not_compiled_in(provider, runtime));
+    }
+    let mut builder = Session::builder(&runtime.environment).map_err(told)?;
+    (provider.build)(0).iter().try_for_each(|dispatch| dispatch.register(&mut builder)).map_err(told)
+}
+
+fn not_compiled_in(provider: &Provider, runtime: &Runtime) -> String {
+    format!(
+        "the ONNX Runtime {} at {} was built without {}. Set {ENVIRONMENT_VARIABLE} to a build that has it.",
+        runtime.version,
+        runtime.library.display(),
+        provider.name
+    )
+}
+
+fn unavailable(device: &str, reason: &str) -> Error {
+    let message = format!("device {device:?} cannot be used for this model: {reason}");
+    Error::new(Code::DeviceUnavailable, message).with("device", device).with("reason", reason)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_devices() {
+        for (asked, kind, index, label) in [
+            ("cpu", "cpu", 0, "cpu"),
+            ("cuda", "cuda", 0, "cuda:0"),
+            ("cuda:1", "cuda", 1, "cuda:1"),
+            ("tensorrt", "tensorrt", 0, "tensorrt"),
+            ("tensorrt:2", "tensorrt", 2, "tensorrt:2"),
+            ("migraphx", "migraphx", 0, "migraphx"),
+            ("directml:1", "directml", 1, "directml:1"),
+            ("coreml", "coreml", 0, "coreml"),
+            ("openvino", "openvino", 0, "openvino"),
+        ] {
+            let device = Device::parse(asked).expect(asked);
+            assert_eq!((device.provider().kind, device.index, device.label.as_str()), (kind, index, label));
+        }
+    }
+
+    #[test]
+    fn names_of_no_device() {
+        for (asked, code) in [
+            ("metal", Code::DeviceUnavailable),
+            ("", Code::DeviceUnavailable),
+            ("cuda:x", Code::InvalidOption),
+            ("cuda:-1", Code::InvalidOption),
+            ("cuda:99999", Code::InvalidOption),
+            ("cpu:0", Code::InvalidOption),
+            ("coreml:1", Code::InvalidOption),
+        ] {
+            assert_eq!(Device::parse(asked).expect_err(asked).code, code, "{asked}");
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! Opening a session: options that suit batches of many lengths, and errors that name the file.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+use ort::ErrorCode;
+use ort::ep;
+use ort::session::Session;
+use ort::session::builder::{AutoDevicePolicy, GraphOptimizationLevel, SessionBuilder};
+
+use super::providers::Device;
+use super::runtime::Runtime;
+use crate::error::{Code, Error, Result};
+
+/// Opens the graph in `file` on `device` with `threads` threads inside an operator (0: all cores).
+///
+/// Files of weights beside the graph are mapped by ONNX Runtime itself. It refuses those that leave
+/// the folder of the graph, but looks at real paths, so that the links of the hub cache, which all
+/// lead to one folder of blobs, are fine.
+///
+/// # Errors
+/// `BAD_CHECKPOINT` naming the file; `MODEL_UNSUPPORTED` for operators that the library does not have;
+/// `DEVICE_UNAVAILABLE`; `OUT_OF_MEMORY`.
+pub(super) fn open(file: &Path, device: &Device, runtime: &Runtime, threads: usize) -> Result<Session> {
+    let unset = |error: ort::Error| Error::internal(format!("ONNX Runtime {} refuses: {error}", runtime.version));
+    let mut builder = configure(runtime, device, threads).map_err(unset)?;
+    if !device.is_cpu() {
+        device.register(&mut builder, runtime)?;
+    }
+    // ort panics at types of inputs and outputs that it does not know.
+    let opened = catch_unwind(AssertUnwindSafe(|| builder.commit_from_file(file)));
+    let session = match opened {
+        Ok(opened) => opened.map_err(|error| explain(file, device, &error))?,
+        Err(_) => {
+            let message = format!("{}: an input or output of the graph is of an unknown type.", file.display());
+            return Err(Error::unsupported(message));
+        }
+    };
+    device.confirm(&session)?;
+    Ok(session)
+}
+
+fn configure(runtime: &Runtime, device: &Device, threads: usize) -> ort::Result<SessionBuilder> {
+    let builder = Session::builder(&runtime.environment)?
+        // ort's default lets ONNX Runtime choose an accelerator by itself (CoreML on every Mac).
+        .with_auto_device(AutoDevicePolicy::PreferCPU)?
+        // Freed memory goes back to the system after each operator. The arena would keep the peak of
+        // the longest text ever seen, and is not measurably faster for tensors of this size.
+        .with_execution_providers([ep::CPU::default().with_arena_allocator(false).build().error_on_failure()])?
+        // A pattern is kept for each shape, and here nearly every run has its own.
+        .with_memory_pattern(false)?
+        .with_optimization_level(GraphOptimizationLevel::All)?
+        .with_intra_threads(threads)?
+        .with_inter_threads(1)?
+        .with_parallel_execution(false)?
+        // Idle threads must not burn the cores of the program that we live in.
+        .with_intra_op_spinning(false)?
+        .with_inter_op_spinning(false)?;
+    if device.is_cpu() {
+        return Ok(builder);
+    }
+    // For `Device::confirm`.
+    Ok(builder.with_config_entry("session.record_ep_graph_assignment_info", "1")?)
+}
+
+/// What a failure to open the session means.
+fn explain(file: &Path, device: &Device, error: &ort::Error) -> Error {
+    let told = error.message();
+    let says = |words: &[&str]| words.iter().any(|word| told.contains(word));
+    if is_out_of_memory(told) {
+        let message = format!("{}: no memory left while loading: {told}", file.display());
+        return Error::new(Code::OutOfMemory, message);
+    }
+    if error.code() == ErrorCode::NotImplemented
+        || says(&["No Op registered", "is not a registered function", "Unsupported model IR version", "opset"])
+    {
+        let message = format!("{}: this ONNX Runtime cannot run the graph, a newer one may: {told}", file.display());
+        return Error::unsupported(message);
+    }
+    if error.code() == ErrorCode::ExecutionProviderFailure {
+        let message = format!("device {:?} cannot run {}: {told}", device.label, file.display());
+        return Error::new(Code::DeviceUnavailable, message).with("device", device.label.as_str());
+    }
+    Error::bad_checkpoint(file, format!("ONNX Runtime cannot load the graph: {told}"))
+}
+
+/// Whether a message of ONNX Runtime is that of a failed allocation: there is no code for it.
+pub(super) fn is_out_of_memory(told: &str) -> bool {
+    ["bad allocation", "bad_alloc", "Failed to allocate memory", "out of memory"]
+        .iter()
+        .any(|words| told.contains(words))
+}

@@ -1,0 +1,111 @@
+//! From what a caller calls a model to what can be looked for.
+
+use super::texts::Texts;
+use crate::engine::EngineOptions;
+use crate::error::{Code, Error, Result};
+use crate::model::{self, ModelOverrides};
+
+/// A model reference with the names that stood for it on the way.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Reference {
+    /// A hub id or a path.
+    pub(super) model: String,
+    /// What the engine was told about the model, by any of its names; the caller's own first.
+    pub(super) overrides: ModelOverrides,
+}
+
+/// Resolves what a call says: nothing (the environment decides), `auto` (the texts decide), an alias,
+/// a hub id or a path.
+///
+/// # Errors
+/// `MODEL_NOT_FOUND` for the bundled model; `INVALID_OPTION` for `auto` without texts.
+pub(super) fn resolve(model: Option<&str>, texts: Option<&Texts>, options: &EngineOptions) -> Result<Reference> {
+    let given = match model {
+        Some(model) => model.to_owned(),
+        None => from_environment(std::env::var("EMBEDDING_ENGINE_MODEL").ok()),
+    };
+    let mut names = vec![given];
+    if names[0] == "auto" {
+        let texts = texts.ok_or_else(|| {
+            Error::invalid_option(
+                "model",
+                "model: 'auto' is decided by texts, and there are none. Pass 'code' or 'text'.",
+            )
+        })?;
+        // The borrowed texts live as long as the iterator that hands them out.
+        let texts: Vec<_> = texts.iter().take(SAMPLE).collect();
+        names.push(model::choose_auto(texts.iter().map(AsRef::as_ref)).to_owned());
+    }
+    let alias = names[names.len() - 1].clone();
+    if alias == "bundled" {
+        return Err(Error::new(
+            Code::ModelNotFound,
+            "The bundled model comes with a later version of embedding-engine. Pass model: the path of a model folder \
+             ('./my-model'), a hub id whose files are in the hub cache ('Qwen/Qwen3-Embedding-0.6B'), 'code' or 'text'; \
+             or set EMBEDDING_ENGINE_MODEL.",
+        )
+        .with("model", "bundled"));
+    }
+    if let Some(model) = resolve_alias(&alias) {
+        names.push(model.to_owned());
+    }
+    let overrides = names.iter().find_map(|name| options.model_defaults.get(name)).cloned().unwrap_or_default();
+    let model = names.pop().unwrap_or_default();
+    Ok(Reference { model, overrides })
+}
+
+/// As many texts as `auto` looks at: an index job is not read twice for one decision.
+const SAMPLE: usize = 1000;
+
+fn from_environment(model: Option<String>) -> String {
+    model.filter(|model| !model.trim().is_empty()).unwrap_or_else(|| "bundled".to_owned())
+}
+
+fn resolve_alias(name: &str) -> Option<&'static str> {
+    match name {
+        "code" | "qodo_embed" => Some("Qodo/Qodo-Embed-1-1.5B"),
+        "text" | "jina_v3" => Some("jinaai/jina-embeddings-v3"),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn names_are_followed_and_each_may_carry_overrides() {
+        let options = EngineOptions::from_json(
+            r#"{"modelDefaults":{"code":{"maxTokens":1},"jinaai/jina-embeddings-v3":{"maxTokens":2},"./m":{"maxTokens":3}}}"#,
+        )
+        .unwrap();
+        let resolve = |model: &str| {
+            let reference = resolve(Some(model), None, &options).unwrap();
+            (reference.model, reference.overrides.max_tokens)
+        };
+        assert_eq!(resolve("code"), ("Qodo/Qodo-Embed-1-1.5B".to_owned(), Some(1)));
+        assert_eq!(resolve("qodo_embed"), ("Qodo/Qodo-Embed-1-1.5B".to_owned(), None));
+        assert_eq!(resolve("text"), ("jinaai/jina-embeddings-v3".to_owned(), Some(2)));
+        assert_eq!(resolve("./m"), ("./m".to_owned(), Some(3)));
+        assert_eq!(resolve("owner/name@main"), ("owner/name@main".to_owned(), None));
+    }
+
+    #[test]
+    fn without_a_name_the_environment_decides() {
+        assert_eq!(from_environment(None), "bundled");
+        assert_eq!(from_environment(Some(String::new())), "bundled");
+        assert_eq!(from_environment(Some("./m".to_owned())), "./m");
+        let error = resolve(Some("bundled"), None, &EngineOptions::default()).unwrap_err();
+        assert_eq!(error.code, Code::ModelNotFound);
+    }
+
+    #[test]
+    fn auto_needs_texts() {
+        let options = EngineOptions::default();
+        assert_eq!(resolve(Some("auto"), None, &options).unwrap_err().code, Code::InvalidOption);
+        let reference = resolve(Some("auto"), Some(&Texts::from(["def f(): pass"])), &options).unwrap();
+        assert!(reference.model.contains('/'), "{}", reference.model);
+    }
+}

@@ -1,0 +1,182 @@
+//! The thread of a loaded model: it owns weights and queue, and does one batch after another.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
+use std::time::Duration;
+
+use super::call::QueuedCall;
+use super::loader::Weights;
+use super::models::LastUsed;
+use super::queue::{Batch, Queue};
+use crate::error::{Code, Error, Result};
+use crate::sync::catch;
+
+/// What a model's thread is told.
+pub(super) enum Command {
+    /// A call wants to be computed.
+    Submit(Box<QueuedCall>),
+    /// Leave, whatever waits: the calls were told already.
+    Stop,
+}
+
+/// Asks whether the model may go after having waited in vain; how long to wait next otherwise.
+pub(super) type OnIdle = Box<dyn FnMut() -> Idle + Send>;
+
+/// An answer of [`OnIdle`].
+pub(super) enum Idle {
+    /// The model was taken from the list: leave.
+    Unloaded,
+    /// Ask again then, if nothing comes; `None` for never.
+    Wait(Option<Duration>),
+}
+
+pub(super) struct Worker {
+    pub(super) weights: Weights,
+    pub(super) pool: Arc<rayon::ThreadPool>,
+    pub(super) commands: Receiver<Command>,
+    /// Tokens of a batch. Lowered for good when a batch does not fit into memory.
+    pub(super) budget: usize,
+    /// Width of a finished row.
+    pub(super) width: usize,
+    pub(super) last_used: LastUsed,
+    pub(super) on_idle: OnIdle,
+}
+
+impl Worker {
+    /// Works until it is stopped, unloaded, or forgotten by all.
+    pub(super) fn run(mut self) {
+        let mut queue = Queue::default();
+        while self.receive(&mut queue) {
+            queue.drop_settled();
+            // The parts catch their own panics; this one is for what is between them.
+            let step = catch("scheduling", || {
+                if let Some(batch) = queue.next_batch(self.budget) {
+                    self.compute(&mut queue, &batch);
+                }
+                Ok(())
+            });
+            if let Err(error) = step {
+                for call in queue.drain() {
+                    call.settle.finish(Err(error.clone()));
+                }
+            }
+        }
+    }
+
+    /// Takes in all that has come; waits only while nothing is to be done. `false` to leave.
+    fn receive(&mut self, queue: &mut Queue) -> bool {
+        loop {
+            let command = if queue.is_empty() {
+                match self.wait() {
+                    Some(command) => command,
+                    None => return false,
+                }
+            } else {
+                match self.commands.try_recv() {
+                    Ok(command) => command,
+                    Err(TryRecvError::Empty) => return true,
+                    Err(TryRecvError::Disconnected) => return false,
+                }
+            };
+            match command {
+                Command::Submit(call) => queue.push(*call),
+                Command::Stop => return false,
+            }
+        }
+    }
+
+    fn wait(&mut self) -> Option<Command> {
+        self.last_used.touch();
+        loop {
+            let patience = match (self.on_idle)() {
+                Idle::Unloaded => return None,
+                Idle::Wait(patience) => patience,
+            };
+            let received = match patience {
+                Some(patience) => self.commands.recv_timeout(patience),
+                None => self.commands.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            };
+            match received {
+                Ok(command) => return Some(command),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return None,
+            }
+        }
+    }
+
+    /// Runs a batch and hands out the rows. What does not fit into memory is tried again in halves,
+    /// down to single texts.
+    fn compute(&mut self, queue: &mut Queue, batch: &Batch) {
+        if batch.cancel.is_cancelled() {
+            return;
+        }
+        let error = match self.rows(batch) {
+            Ok((rows, width)) => return deliver(queue, batch, &rows, width),
+            Err(error) => error,
+        };
+        match batch.halves() {
+            Some(halves) if error.code == Code::OutOfMemory => {
+                self.budget = self.budget.min(batch.packed.tokens().div_ceil(2)).max(1);
+                for half in &halves {
+                    self.compute(queue, half);
+                }
+            }
+            _ => fail(queue, batch, &error),
+        }
+    }
+
+    /// One row a span, after the model's head.
+    fn rows(&self, batch: &Batch) -> Result<(Vec<f32>, usize)> {
+        let Weights { backend, head, .. } = &self.weights;
+        let rows = catch("computing", || self.pool.install(|| backend.run(&batch.packed, &batch.cancel)))?;
+        let (spans, width) = (batch.packed.spans.len(), backend.info().width);
+        check_rows(rows.len(), spans, width)?;
+        let (rows, width) = catch("computing the last layers", || head.apply(rows, width))?;
+        check_rows(rows.len(), spans, width)?;
+        if width != self.width {
+            let expected = self.width;
+            return Err(Error::internal(format!("The model gave vectors of width {width} in place of {expected}.")));
+        }
+        Ok((rows, width))
+    }
+}
+
+/// As many rows as were asked for, or none: a row too few would give someone else's vector to a text.
+fn check_rows(values: usize, rows: usize, width: usize) -> Result<()> {
+    if values == rows * width {
+        return Ok(());
+    }
+    Err(Error::internal(format!("The backend gave {values} values in place of {rows} rows of {width}.")))
+}
+
+/// Gives each call its rows; the calls that are complete leave the queue.
+fn deliver(queue: &mut Queue, batch: &Batch, rows: &[f32], width: usize) {
+    let mut rest = rows;
+    for items in batch.items.chunk_by(|a, b| a.call == b.call) {
+        let count: usize = items.iter().map(|item| item.rows as usize).sum();
+        let (own, others) = rest.split_at(count * width);
+        rest = others;
+        let number = items[0].call;
+        let Some(call) = queue.get_mut(number) else { continue };
+        if call.settle.is_over() {
+            continue;
+        }
+        match catch("finishing vectors", || call.receive(items, own, width)) {
+            Ok(false) => {}
+            Ok(true) => {
+                if let Some(call) = queue.remove(number) {
+                    call.complete();
+                }
+            }
+            Err(error) => call.settle.finish(Err(error)),
+        }
+    }
+}
+
+fn fail(queue: &mut Queue, batch: &Batch, error: &Error) {
+    for items in batch.items.chunk_by(|a, b| a.call == b.call) {
+        if let Some(call) = queue.remove(items[0].call) {
+            call.settle.finish(Err(error.clone()));
+        }
+    }
+}

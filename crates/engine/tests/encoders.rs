@@ -1,0 +1,269 @@
+//! Our encoders against a naive twin in f64, on models that are made here: both implementations of
+//! the parts, every shape of the families, packed batches against texts alone.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod twin;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use candle_core::Device;
+use embedding_engine::backend::Backend;
+use embedding_engine::backend::candle::{self, Dtype};
+use embedding_engine::batch::PackedBatch;
+use embedding_engine::cancel::Cancel;
+use embedding_engine::model::*;
+use twin::Tensors;
+
+/// Largest difference of a component, relative to the length of the vector: f32 against f64.
+const F32_TOLERANCE: f64 = 2e-6;
+/// The same between two runs in f32 that differ in their neighbours alone.
+const ALONE_TOLERANCE: f64 = 1e-6;
+
+struct Case {
+    name: &'static str,
+    spec: ModelSpec,
+    tensors: Tensors,
+    _folder: tempfile::TempDir,
+}
+
+fn spec(
+    folder: &Path,
+    architecture: Architecture,
+    attention: Attention,
+    pooling: Pooling,
+    dimensions: usize,
+) -> ModelSpec {
+    ModelSpec {
+        id: "twin".to_owned(),
+        revision: None,
+        files: ModelFiles {
+            root: folder.to_owned(),
+            transformer: folder.to_owned(),
+            tokenizer: folder.join("tokenizer.json"),
+            weights: vec![folder.join("model.safetensors")],
+        },
+        backend: BackendKind::Candle,
+        architecture,
+        attention,
+        pooling,
+        include_prompt: true,
+        head: Vec::new(),
+        tasks: BTreeMap::new(),
+        end_token: EndToken::Tokenizer,
+        lower_case: false,
+        max_tokens: 4096,
+        dimensions,
+        matryoshka: Vec::new(),
+        license: None,
+        content: String::new(),
+    }
+}
+
+fn qwen(name: &'static str, attention: Attention, pooling: Pooling, change: impl FnOnce(&mut QwenConfig)) -> Case {
+    let mut config = QwenConfig {
+        vocab_size: 50,
+        hidden_size: 24,
+        intermediate_size: 40,
+        num_layers: 3,
+        num_heads: 6,
+        num_kv_heads: 2,
+        head_dim: 4,
+        rope_theta: 1e4,
+        rms_norm_eps: 1e-6,
+        qkv_bias: true,
+        output_bias: false,
+        qk_norm: false,
+        windows: vec![None; 3],
+    };
+    change(&mut config);
+    let tensors = twin::qwen_tensors(&config);
+    let folder = tensors.write();
+    let spec = spec(folder.path(), Architecture::Qwen(config.clone()), attention, pooling, config.hidden_size);
+    Case { name, spec, tensors, _folder: folder }
+}
+
+fn bert(name: &'static str, pooling: Pooling, offset: usize, activation: Activation) -> Case {
+    let config = BertConfig {
+        vocab_size: 50,
+        hidden_size: 24,
+        intermediate_size: 40,
+        num_layers: 2,
+        num_heads: 3,
+        max_positions: 700,
+        type_vocab_size: 2,
+        position_offset: offset,
+        layer_norm_eps: 1e-12,
+        activation,
+    };
+    let tensors = twin::bert_tensors(&config);
+    let folder = tensors.write();
+    let spec = spec(folder.path(), Architecture::Bert(config), Attention::Bidirectional, pooling, 24);
+    Case { name, spec, tensors, _folder: folder }
+}
+
+fn cases() -> Vec<Case> {
+    let (causal, both) = (Attention::Causal, Attention::Bidirectional);
+    vec![
+        qwen("qwen2", causal, Pooling::LastToken, |_| {}),
+        qwen("qwen2, bidirectional", both, Pooling::Mean, |_| {}),
+        qwen("qwen3", causal, Pooling::LastToken, |config| {
+            config.qk_norm = true;
+            config.qkv_bias = false;
+            config.head_dim = 8;
+        }),
+        qwen("one head for all", causal, Pooling::WeightedMean, |config| config.num_kv_heads = 1),
+        qwen("window", causal, Pooling::LastToken, |config| config.windows = vec![None, Some(5), Some(300)]),
+        qwen("window, bidirectional", both, Pooling::Max, |config| config.windows = vec![Some(7), None, Some(1)]),
+        qwen("bias on the output", causal, Pooling::MeanSqrtLen, |config| config.output_bias = true),
+        bert("bert", Pooling::Mean, 0, Activation::Gelu),
+        bert("roberta", Pooling::Cls, 2, Activation::Gelu),
+        bert("bert, relu", Pooling::Mean, 0, Activation::Relu),
+        bert("bert, tanh gelu", Pooling::Mean, 0, Activation::GeluTanh),
+    ]
+}
+
+fn ids(seed: u64, len: usize) -> Vec<u32> {
+    let mut random = twin::Random::new(seed);
+    (0..len).map(|_| (random.uniform().abs() * 50.0) as u32 % 50).collect()
+}
+
+fn pack(sequences: &[Vec<u32>]) -> PackedBatch {
+    let mut batch = PackedBatch::new();
+    for ids in sequences {
+        batch.push(ids, &[0..ids.len() as u32], None);
+    }
+    batch
+}
+
+fn implementations(spec: &ModelSpec, dtype: Dtype) -> [(&'static str, Arc<dyn Backend>); 2] {
+    let never = Cancel::never();
+    [
+        ("cpu", candle::load(spec, "cpu", dtype, &never).unwrap()),
+        ("generic", candle::load_generic(spec, Device::Cpu, "cpu", dtype, &never).unwrap()),
+    ]
+}
+
+fn unit(row: &[f32]) -> Vec<f64> {
+    let norm = row.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
+    row.iter().map(|x| f64::from(*x) / norm).collect()
+}
+
+fn difference(a: &[f64], b: &[f64]) -> f64 {
+    assert_eq!(a.len(), b.len());
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, |worst, d| if d > worst || d.is_nan() { d } else { worst })
+}
+
+#[test]
+fn both_implementations_agree_with_the_twin() {
+    for case in cases() {
+        // Lengths around the sizes of tiles, one token, and one that needs several tiles of keys.
+        let sequences: Vec<_> = [1, 2, 7, 31, 32, 33, 100, 600].iter().map(|len| ids(*len as u64, *len)).collect();
+        let batch = pack(&sequences);
+        for (implementation, backend) in implementations(&case.spec, Dtype::Float32) {
+            let rows = backend.run(&batch, &Cancel::never()).unwrap();
+            for (index, ids) in sequences.iter().enumerate() {
+                let expected = twin::embed(&case.spec, &case.tensors, ids);
+                let norm = expected.iter().map(|x| x * x).sum::<f64>().sqrt();
+                let expected: Vec<f64> = expected.iter().map(|x| x / norm).collect();
+                let found = unit(&rows[index * expected.len()..][..expected.len()]);
+                let error = difference(&found, &expected);
+                assert!(error < F32_TOLERANCE, "{} on {implementation}, {} tokens: {error:e}", case.name, ids.len());
+            }
+        }
+    }
+}
+
+#[test]
+fn half_precision_weights_point_the_same_way() {
+    for case in cases() {
+        let sequences: Vec<_> = [1, 30, 200].iter().map(|len| ids(*len as u64, *len)).collect();
+        for (implementation, backend) in implementations(&case.spec, Dtype::Bfloat16) {
+            assert_eq!(backend.info().dtype, "bfloat16");
+            let rows = backend.run(&pack(&sequences), &Cancel::never()).unwrap();
+            for (index, ids) in sequences.iter().enumerate() {
+                let expected = twin::embed(&case.spec, &case.tensors, ids);
+                let norm = expected.iter().map(|x| x * x).sum::<f64>().sqrt();
+                let found = unit(&rows[index * expected.len()..][..expected.len()]);
+                let cosine: f64 = found.iter().zip(&expected).map(|(a, b)| a * b / norm).sum();
+                assert!(cosine > 0.9995, "{} on {implementation}, {} tokens: {cosine}", case.name, ids.len());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_text_does_not_depend_on_its_neighbours() {
+    for case in cases() {
+        let sequences: Vec<_> = (0..12).map(|i| ids(i, 1 + (i as usize * 37) % 150)).collect();
+        for (implementation, backend) in implementations(&case.spec, Dtype::Float32) {
+            let width = backend.info().width;
+            let together = backend.run(&pack(&sequences), &Cancel::never()).unwrap();
+            for (index, ids) in sequences.iter().enumerate() {
+                let alone = backend.run(&pack(std::slice::from_ref(ids)), &Cancel::never()).unwrap();
+                let error = difference(&unit(&alone), &unit(&together[index * width..][..width]));
+                assert!(error < ALONE_TOLERANCE, "{} on {implementation}, {} tokens: {error:e}", case.name, ids.len());
+            }
+        }
+    }
+}
+
+#[test]
+fn spans_pool_their_own_tokens() {
+    let case = bert("bert", Pooling::Mean, 0, Activation::Gelu);
+    let ids = ids(3, 90);
+    let mut batch = PackedBatch::new();
+    batch.push(&self::ids(4, 17), &[0..17], None);
+    batch.push(&ids, &[1..30, 30..89], None);
+    for (_, backend) in implementations(&case.spec, Dtype::Float32) {
+        let rows = backend.run(&batch, &Cancel::never()).unwrap();
+        assert_eq!(rows.len(), 3 * 24);
+        for (row, span) in [(1, 1..30), (2, 30..89)] {
+            let hidden = twin::hidden(&case.spec, &case.tensors, &ids);
+            let mean: Vec<f64> =
+                (0..24).map(|c| span.clone().map(|t| hidden[t][c]).sum::<f64>() / span.len() as f64).collect();
+            let norm = mean.iter().map(|x| x * x).sum::<f64>().sqrt();
+            let mean: Vec<f64> = mean.iter().map(|x| x / norm).collect();
+            assert!(difference(&unit(&rows[row * 24..][..24]), &mean) < F32_TOLERANCE);
+        }
+    }
+}
+
+#[test]
+fn a_cancelled_run_ends_with_its_code() {
+    let case = qwen("qwen2", Attention::Causal, Pooling::LastToken, |_| {});
+    let cancel = Cancel::new();
+    cancel.cancel();
+    for (_, backend) in implementations(&case.spec, Dtype::Float32) {
+        let error = backend.run(&pack(&[ids(1, 10)]), &cancel).unwrap_err();
+        assert_eq!(error.code, embedding_engine::Code::Aborted);
+    }
+    let Err(error) = candle::load(&case.spec, "cpu", Dtype::Float32, &cancel) else { panic!("a cancelled load") };
+    assert_eq!(error.code, embedding_engine::Code::Aborted);
+}
+
+#[test]
+fn the_number_of_threads_does_not_change_a_vector() {
+    let case = qwen("qwen2", Attention::Causal, Pooling::LastToken, |_| {});
+    let batch = pack(&[ids(1, 300), ids(2, 20), ids(3, 1)]);
+    let (_, backend) = &implementations(&case.spec, Dtype::Float32)[0];
+    let on = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| backend.run(&batch, &Cancel::never())).unwrap()
+    };
+    let one = on(1);
+    for threads in [2, 3, 8] {
+        for (a, b) in one.chunks(24).zip(on(threads).chunks(24)) {
+            assert!(difference(&unit(a), &unit(b)) < ALONE_TOLERANCE);
+        }
+    }
+}
+
+#[test]
+fn f16_is_refused_for_qwen() {
+    let case = qwen("qwen2", Attention::Causal, Pooling::LastToken, |_| {});
+    let Err(error) = candle::load(&case.spec, "cpu", Dtype::Float16, &Cancel::never()) else { panic!("f16 was taken") };
+    assert_eq!(error.code, embedding_engine::Code::InvalidOption);
+}
