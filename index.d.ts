@@ -662,7 +662,7 @@ interface DeviceInfo {
     memoryTotal?: number;
     /** Bytes. */
     memoryFree?: number;
-    /** What else is known, such as the features of a CPU. */
+    /** What else is known, such as the features of a CPU, and which backends can use it. */
     details: Record<string, unknown>;
 }
 /**
@@ -676,25 +676,52 @@ interface DeviceInfo {
  */
 declare function listDevices(): Promise<DeviceInfo[]>;
 
-/** A model that this package knows by name or finds in the hub cache. */
+/** A model that this package knows by name, or finds in the hub cache, or both. */
 interface ModelEntry {
     /** Hub id. */
     id: string;
-    /** Other names of it. */
+    /** Short names for it. */
     aliases: string[];
     /** Its licence, where it is known. */
     license: License | null;
+    /** The commit that the short names stand for. */
+    revision: string | null;
+    /** What it is good for. */
+    summary: string | null;
+    /** Millions of parameters. */
+    parameters: number | null;
+    /** Components of its vectors. */
+    dimensions: number | null;
+    /** The longest text, in tokens. */
+    maxTokens: number | null;
+    /** What its vectors can be cut to. */
+    matryoshka: number[];
+    /** What of it lies in the hub cache. */
+    cached: CachedModel | null;
+}
+/** The files of a model in the hub cache. */
+interface CachedModel {
+    /** Their folder. */
+    path: string;
+    /** Bytes on disk. */
+    bytes: number;
+    /** The snapshots: the commit, the branches and tags that stand for it, and the folder with its files. */
+    revisions: {
+        commit: string;
+        refs: string[];
+        path: string;
+    }[];
 }
 /**
- * The models that this package knows by name.
+ * The models that this package knows by name, then those that are only in the hub cache.
  *
- * @throws EmbeddingError `NATIVE_LOAD_FAILED`
+ * @throws EmbeddingError `NATIVE_LOAD_FAILED`, `INVALID_OPTION`
  * @example
  * ```ts
- * for (const { id, aliases, license } of await listModels()) console.log(id, aliases, license?.name)
+ * for (const { id, aliases, cached } of await listModels()) console.log(id, aliases, cached ? 'here' : 'not here')
  * ```
  */
-declare function listModels(options?: EngineOptions): Promise<ModelEntry[]>;
+declare function listModels(options?: Pick<EngineOptions, 'cacheDir'>): Promise<ModelEntry[]>;
 
 /** A vector: numbers, or one of the typed arrays that this package gives. */
 type Vector = readonly number[] | Float32Array | Float64Array | Int8Array | Uint8Array;
@@ -748,4 +775,4 @@ declare function topK(query: Vector, vectors: readonly Vector[], k: number, opti
 declare const version: string;
 
 export { EmbeddingEngine, EmbeddingError, countTokens, embed, embedBatch, embedChunks, embedStream, listDevices, listModels, preloadModels, similarity, topK, version };
-export type { BatchResult, CallOptions, ChunkRange, DeviceInfo, EmbedResult, EmbeddingProgress, EngineOptions, ErrorCode, License, Logger, ModelEntry, ModelInfo, ModelOverrides, ModelRef, Precision, PreloadOptions, ProgressCallback, ScoredIndex, SimilarityOptions, StreamOptions, StreamPart, Task, TextSource, Vector, VectorOf };
+export type { BatchResult, CachedModel, CallOptions, ChunkRange, DeviceInfo, EmbedResult, EmbeddingProgress, EngineOptions, ErrorCode, License, Logger, ModelEntry, ModelInfo, ModelOverrides, ModelRef, Precision, PreloadOptions, ProgressCallback, ScoredIndex, SimilarityOptions, StreamOptions, StreamPart, Task, TextSource, Vector, VectorOf };

@@ -9,7 +9,7 @@ export { version } from './lib/version.ts'
 export type { ChunkRange } from './lib/chunks.ts'
 export type { DeviceInfo } from './lib/devices.ts'
 export type { ErrorCode } from './lib/errors.ts'
-export type { ModelEntry } from './lib/models.ts'
+export type { CachedModel, ModelEntry } from './lib/models.ts'
 export type {
   CallOptions,
   EngineOptions,
