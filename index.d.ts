@@ -338,7 +338,8 @@ interface EngineOptions {
      */
     memoryLimit?: number;
     /**
-     * The most tokens that may wait; a call past it fails at once with `QUEUE_FULL`.
+     * The most tokens that may wait; a call past it fails at once with `QUEUE_FULL`. A call is let in where nothing
+     * else waits, however large it is, and streams wait for room.
      * @defaultValue chosen by the core
      * @example
      * ```ts
@@ -453,6 +454,25 @@ interface BatchResult<P extends Precision = Precision> {
     /** Equal strings mean comparable vectors. */
     space: string;
 }
+/** What {@link embedChunks} gives. */
+interface ChunksResult<P extends Precision = Precision> {
+    /** A vector for each chunk, in order: views into `data`. */
+    embeddings: VectorOf<P>[];
+    /** All vectors one after another. */
+    data: VectorOf<P>;
+    /** Components of a vector (bits, for `binary` and `ubinary`). */
+    dimensions: number;
+    /** Tokens that the model read: prompt, document, special and end tokens. */
+    usage: {
+        tokens: number;
+    };
+    /** Whether the document was cut at the model's limit. */
+    truncated: boolean;
+    /** The model, as really used. */
+    model: ModelInfo;
+    /** Equal strings mean comparable vectors. */
+    space: string;
+}
 /** What {@link embedStream} gives, part by part. */
 interface StreamPart<P extends Precision = Precision> extends BatchResult<P> {
     /** The place of the part's first text in the source. */
@@ -504,7 +524,7 @@ declare function embedStream<P extends Precision = 'float32'>(source: TextSource
  * const { embeddings } = await embedChunks(document, chunks, { model: 'text' })
  * ```
  */
-declare function embedChunks<P extends Precision = 'float32'>(document: string, chunks: readonly ChunkRange[], options?: CallOptions<P>): Promise<BatchResult<P>>;
+declare function embedChunks<P extends Precision = 'float32'>(document: string, chunks: readonly ChunkRange[], options?: CallOptions<P>): Promise<ChunksResult<P>>;
 /**
  * How many tokens the model would read: prompt, text, special and end tokens, before any cut.
  *
@@ -551,7 +571,7 @@ declare class EmbeddingEngine {
     /** See {@link embedStream}. */
     embedStream<P extends Precision = 'float32'>(source: TextSource, options?: StreamOptions<P>): AsyncGenerator<StreamPart<P>, void, undefined>;
     /** See {@link embedChunks}. */
-    embedChunks<P extends Precision = 'float32'>(document: string, chunks: readonly ChunkRange[], options?: CallOptions<P>): Promise<BatchResult<P>>;
+    embedChunks<P extends Precision = 'float32'>(document: string, chunks: readonly ChunkRange[], options?: CallOptions<P>): Promise<ChunksResult<P>>;
     /** See {@link countTokens}. */
     countTokens(text: string, options?: CallOptions): Promise<number>;
     countTokens(texts: readonly string[], options?: CallOptions): Promise<number[]>;
@@ -775,4 +795,4 @@ declare function topK(query: Vector, vectors: readonly Vector[], k: number, opti
 declare const version: string;
 
 export { EmbeddingEngine, EmbeddingError, countTokens, embed, embedBatch, embedChunks, embedStream, listDevices, listModels, preloadModels, similarity, topK, version };
-export type { BatchResult, CachedModel, CallOptions, ChunkRange, DeviceInfo, EmbedResult, EmbeddingProgress, EngineOptions, ErrorCode, License, Logger, ModelEntry, ModelInfo, ModelOverrides, ModelRef, Precision, PreloadOptions, ProgressCallback, ScoredIndex, SimilarityOptions, StreamOptions, StreamPart, Task, TextSource, Vector, VectorOf };
+export type { BatchResult, CachedModel, CallOptions, ChunkRange, ChunksResult, DeviceInfo, EmbedResult, EmbeddingProgress, EngineOptions, ErrorCode, License, Logger, ModelEntry, ModelInfo, ModelOverrides, ModelRef, Precision, PreloadOptions, ProgressCallback, ScoredIndex, SimilarityOptions, StreamOptions, StreamPart, Task, TextSource, Vector, VectorOf };

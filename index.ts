@@ -23,6 +23,6 @@ export type {
   VectorOf,
 } from './lib/options.ts'
 export type { EmbeddingProgress, ProgressCallback } from './lib/progress.ts'
-export type { BatchResult, EmbedResult, License, ModelInfo, StreamPart } from './lib/results.ts'
+export type { BatchResult, ChunksResult, EmbedResult, License, ModelInfo, StreamPart } from './lib/results.ts'
 export type { ScoredIndex, SimilarityOptions, Vector } from './lib/similarity.ts'
 export type { TextSource } from './lib/stream.ts'

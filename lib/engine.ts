@@ -18,8 +18,8 @@ import type {
   PreloadOptions,
   StreamOptions,
 } from './options.ts'
-import { toBatchResult, toEmbedResult } from './results.ts'
-import type { BatchResult, EmbedResult, ModelInfo, StreamPart } from './results.ts'
+import { toBatchResult, toChunksResult, toEmbedResult } from './results.ts'
+import type { BatchResult, ChunksResult, EmbedResult, ModelInfo, StreamPart } from './results.ts'
 import { streamParts } from './stream.ts'
 import type { TextSource } from './stream.ts'
 import {
@@ -89,14 +89,14 @@ export class EmbeddingEngine {
     document: string,
     chunks: readonly ChunkRange[],
     options: CallOptions<P> = {},
-  ): Promise<BatchResult<P>> {
+  ): Promise<ChunksResult<P>> {
     checkCallOptions('embedChunks', options)
     checkText(document)
     checkChunks(chunks, document.length)
     options.signal?.throwIfAborted()
     const ranges = toByteRanges(document, chunks)
     const encoded = await encodeTexts([document], { signal: options.signal, single: true })
-    return toBatchResult(await this.#vectors(encoded, options, { chunks: ranges }))
+    return toChunksResult(await this.#vectors(encoded, options, { chunks: ranges }), ranges.length)
   }
 
   /** See {@link countTokens}. */
