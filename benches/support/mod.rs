@@ -184,3 +184,11 @@ pub fn batch(lengths: &[usize]) -> PackedBatch {
 pub fn mixed() -> Vec<usize> {
     (0..32).map(|i| 20 + (i * 7919) % 381).collect()
 }
+
+/// The folder of a test model, made by the generator of the fixtures (it takes node).
+pub fn test_model(name: &str) -> PathBuf {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../__test__/fixtures/make-models.mjs");
+    let output = std::process::Command::new("node").arg(script.canonicalize().unwrap()).arg(name).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    PathBuf::from(String::from_utf8(output.stdout).unwrap().lines().last().unwrap().trim()).join(name)
+}

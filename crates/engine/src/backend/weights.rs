@@ -113,6 +113,11 @@ impl Checkpoint {
         Ok(weight.clone())
     }
 
+    /// Number of values of all tensors together.
+    pub fn values(&self) -> u64 {
+        self.tensors.values().map(|weight| weight.len() as u64).sum()
+    }
+
     /// Whether there is a tensor `name` (without the prefix).
     pub fn has(&self, name: &str) -> bool {
         self.tensors.contains_key(&format!("{}{name}", self.prefix))

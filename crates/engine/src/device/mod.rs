@@ -6,6 +6,7 @@ mod memory;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::backend::onnx::{self, OnnxOptions, ProviderInfo};
 use crate::error::{Code, Error, Result};
 
 /// A device that this build knows, usable or not.
@@ -33,69 +34,76 @@ pub struct DeviceInfo {
     pub details: serde_json::Map<String, Value>,
 }
 
-/// A kind of device that is no CPU: what it is called, where it can exist, and through what we reach it.
+/// A kind of device that is no CPU: what it is called, and where it can exist.
 struct Accelerator {
     kind: &'static str,
     name: &'static str,
     systems: &'static [&'static str],
-    needs: &'static str,
 }
 
 /// In the order in which `auto` would try them.
 const ACCELERATORS: &[Accelerator] = &[
-    Accelerator { kind: "cuda", name: "NVIDIA GPU (CUDA)", systems: &["linux", "windows"], needs: "CUDA kernels" },
-    Accelerator {
-        kind: "tensorrt",
-        name: "NVIDIA GPU (TensorRT)",
-        systems: &["linux", "windows"],
-        needs: "the TensorRT execution provider of ONNX Runtime",
-    },
-    Accelerator {
-        kind: "migraphx",
-        name: "AMD GPU (MIGraphX)",
-        systems: &["linux"],
-        needs: "the MIGraphX execution provider of ONNX Runtime",
-    },
-    Accelerator {
-        kind: "directml",
-        name: "GPU (DirectML)",
-        systems: &["windows"],
-        needs: "the DirectML execution provider of ONNX Runtime",
-    },
-    Accelerator {
-        kind: "coreml",
-        name: "Apple Neural Engine and GPU (Core ML)",
-        systems: &["macos"],
-        needs: "the Core ML execution provider of ONNX Runtime",
-    },
-    Accelerator { kind: "metal", name: "Apple GPU (Metal)", systems: &["macos"], needs: "Metal kernels" },
+    Accelerator { kind: "cuda", name: "NVIDIA GPU (CUDA)", systems: &["linux", "windows"] },
+    Accelerator { kind: "tensorrt", name: "NVIDIA GPU (TensorRT)", systems: &["linux", "windows"] },
+    Accelerator { kind: "migraphx", name: "AMD GPU (MIGraphX)", systems: &["linux"] },
+    Accelerator { kind: "directml", name: "GPU (DirectML)", systems: &["windows"] },
+    Accelerator { kind: "coreml", name: "Apple Neural Engine and GPU (Core ML)", systems: &["macos"] },
+    Accelerator { kind: "metal", name: "Apple GPU (Metal)", systems: &["macos"] },
 ];
 
 impl Accelerator {
-    /// Why this build cannot use it.
-    fn reason(&self) -> String {
+    /// Why it cannot be used, by our own encoders nor by ONNX Runtime.
+    fn reason(&self, provider: Option<&ProviderInfo>) -> String {
         let here = std::env::consts::OS;
-        if self.systems.contains(&here) {
-            format!("This build of embedding-engine does not contain {}.", self.needs)
-        } else {
-            format!("{} exists on {} only, and this is {here}.", self.name, self.systems.join(" and "))
+        if !self.systems.contains(&here) {
+            return format!("{} exists on {} only, and this is {here}.", self.name, self.systems.join(" and "));
+        }
+        let own = format!("This build of embedding-engine has no encoders for {}.", self.name);
+        match provider.and_then(|provider| provider.reason.as_deref()) {
+            Some(reason) => format!("{own} For ONNX models: {}", sentence(reason)),
+            None => own,
         }
     }
 }
 
+/// Ends with one full stop.
+fn sentence(text: &str) -> String {
+    format!("{}.", text.trim_end().trim_end_matches('.'))
+}
+
 /// Every device that this build knows, the unusable ones with the reason. The CPU comes first.
-pub fn list() -> Vec<DeviceInfo> {
-    let accelerators = ACCELERATORS.iter().map(|accelerator| DeviceInfo {
-        id: accelerator.kind.to_owned(),
-        kind: accelerator.kind.to_owned(),
-        name: accelerator.name.to_owned(),
-        available: false,
-        reason: Some(accelerator.reason()),
-        memory_total: None,
-        memory_free: None,
-        details: serde_json::Map::new(),
+///
+/// A device that only ONNX Runtime reaches is available for models that are exported to ONNX;
+/// `details.backends` says so.
+pub fn list(onnx: &OnnxOptions) -> Vec<DeviceInfo> {
+    let providers = onnx::providers(onnx);
+    let provider = |kind: &str| providers.iter().find(|provider| provider.kind == kind);
+    let mut cpu = cpu::info();
+    cpu.details.insert("backends".to_owned(), backends(true, provider("cpu")));
+    let accelerators = ACCELERATORS.iter().map(|accelerator| {
+        let provider = provider(accelerator.kind);
+        let available = provider.is_some_and(|provider| provider.available);
+        let mut details = serde_json::Map::new();
+        details.insert("backends".to_owned(), backends(false, provider));
+        DeviceInfo {
+            id: accelerator.kind.to_owned(),
+            kind: accelerator.kind.to_owned(),
+            name: accelerator.name.to_owned(),
+            available,
+            reason: (!available).then(|| accelerator.reason(provider)),
+            memory_total: None,
+            memory_free: None,
+            details,
+        }
     });
-    std::iter::once(cpu::info()).chain(accelerators).collect()
+    std::iter::once(cpu).chain(accelerators).collect()
+}
+
+/// Which backends can use a device.
+fn backends(candle: bool, provider: Option<&ProviderInfo>) -> Value {
+    let onnx = provider.is_some_and(|provider| provider.available);
+    let both = [("candle", candle), ("onnx", onnx)];
+    both.into_iter().filter_map(|(name, usable)| usable.then_some(name)).collect()
 }
 
 /// Whether `name` is one that [`choose`] knows, usable or not; `option` is where it was given.
@@ -128,7 +136,7 @@ pub fn check_name(name: &str, option: &str) -> Result<()> {
     .with("allowed", kinds))
 }
 
-/// The device to use for a request such as `auto`, `cpu` or `cuda:1`.
+/// The device on which our own encoders run for a request such as `auto`, `cpu` or `cuda:1`.
 ///
 /// # Errors
 /// `DEVICE_UNAVAILABLE` with every attempt and its reason; `INVALID_OPTION` for a name that does not exist.
@@ -139,7 +147,7 @@ pub fn choose(request: &str) -> Result<String> {
         // `auto` is the CPU as long as no build has anything else.
         return Ok("cpu".to_owned());
     };
-    let reason = accelerator.reason();
+    let reason = accelerator.reason(None);
     Err(Error::new(
         Code::DeviceUnavailable,
         format!("The device {request} cannot be used: {reason} Use device 'cpu' or 'auto'; listDevices() tells more."),
@@ -158,7 +166,7 @@ mod tests {
     fn the_cpu_can_be_used_and_is_described() {
         assert_eq!(choose("auto").unwrap(), "cpu");
         assert_eq!(choose("cpu").unwrap(), "cpu");
-        let devices = list();
+        let devices = list(&OnnxOptions::default());
         let cpu = &devices[0];
         assert!(cpu.available && cpu.reason.is_none());
         assert!(!cpu.name.is_empty());
@@ -170,13 +178,14 @@ mod tests {
 
     #[test]
     fn what_cannot_be_used_says_why() {
-        for device in &list()[1..] {
-            assert!(!device.available);
-            assert!(device.reason.as_ref().is_some_and(|reason| reason.ends_with('.')));
+        for device in &list(&OnnxOptions::default())[1..] {
+            assert_eq!(device.reason.is_none(), device.available);
+            assert!(device.reason.as_ref().is_none_or(|reason| reason.ends_with('.')));
             let error = choose(&device.id).unwrap_err();
             assert_eq!(error.code, Code::DeviceUnavailable);
             assert_eq!(error.details["attempts"][0]["device"], device.id);
-            assert_eq!(error.details["attempts"][0]["reason"], *device.reason.as_ref().unwrap());
+            let reason = error.details["attempts"][0]["reason"].as_str().unwrap();
+            assert!(reason.ends_with('.') && error.message.contains(reason), "{}", error.message);
         }
         assert_eq!(choose("cuda:1").unwrap_err().details["attempts"][0]["device"], "cuda:1");
     }
@@ -194,7 +203,7 @@ mod tests {
 
     #[test]
     fn the_list_is_what_the_public_api_says() {
-        let devices = serde_json::to_value(list()).unwrap();
+        let devices = serde_json::to_value(list(&OnnxOptions::default())).unwrap();
         let cpu = &devices[0];
         assert_eq!((cpu["id"].as_str(), cpu["kind"].as_str()), (Some("cpu"), Some("cpu")));
         let kinds: Vec<&str> =

@@ -1,16 +1,20 @@
 //! How an engine gets at models: a seam, so that the engine can be tested without any.
 
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
+use serde_json::json;
+
 use super::options::EngineOptions;
-use crate::backend::{Backend, candle, head::Head, onnx};
+use crate::backend::candle::{self, Dtype};
+use crate::backend::weights::Checkpoint;
+use crate::backend::{Backend, head::Head, onnx};
 use crate::cancel::Cancel;
 use crate::device;
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::hub::{self, HubConfig, Located};
-use crate::model::{self, BackendKind, ModelOverrides, ModelSpec};
+use crate::model::{self, BackendKind, ModelOverrides, ModelSpec, catalogue};
 use crate::sync::catch;
 use crate::tokenize::{Encoded, Tokenizer};
 
@@ -109,30 +113,47 @@ impl Files {
         Files { options: options.clone(), hub: options.hub() }
     }
 
-    fn device(&self) -> Result<String> {
-        device::choose(&self.options.device_request()?)
+    /// The device for a model: ONNX Runtime may reach some that our own encoders cannot.
+    fn device(&self, backend: BackendKind) -> Result<String> {
+        let request = self.options.device_request()?;
+        match backend {
+            BackendKind::Onnx if request != "auto" => Ok(request),
+            _ => device::choose(&request),
+        }
     }
 
-    fn load_backend(&self, spec: &ModelSpec) -> Result<Arc<dyn Backend>> {
-        let device = self.device()?;
-        match spec.backend {
-            BackendKind::Candle => candle::load(spec, &device, self.options.dtype),
-            BackendKind::Onnx => {
-                let tokens = self.options.max_tokens_per_batch;
-                let options = onnx::OnnxOptions {
-                    library: self.options.onnx_runtime.clone(),
-                    threads: self.options.threads(),
-                    max_padded_tokens: tokens.unwrap_or_else(|| self.tokens_per_batch(&device)),
-                };
-                onnx::load(spec, &device, &options)
-            }
+    fn load_backend(&self, spec: &ModelSpec, cancel: &Cancel) -> Result<Arc<dyn Backend>> {
+        let device = self.device(spec.backend)?;
+        let loaded = match spec.backend {
+            BackendKind::Candle => candle::load(spec, &device, self.options.dtype, cancel),
+            BackendKind::Onnx => onnx::load(spec, &device, &self.onnx_options(&device)),
+        };
+        loaded.map_err(|error| name_attempt(error, &device))
+    }
+
+    fn onnx_options(&self, device: &str) -> onnx::OnnxOptions {
+        let tokens = self.options.max_tokens_per_batch;
+        onnx::OnnxOptions {
+            library: self.options.onnx_runtime.clone(),
+            threads: self.options.threads(),
+            max_padded_tokens: tokens.unwrap_or_else(|| self.tokens_per_batch(device)),
         }
     }
 }
 
+/// A backend that cannot use a device says why; users are told of it as of every attempt.
+fn name_attempt(error: Error, device: &str) -> Error {
+    if error.code != Code::DeviceUnavailable || error.details.contains_key("attempts") {
+        return error;
+    }
+    let attempts = json!([{ "device": device, "reason": error.message }]);
+    error.with("device", device).with("attempts", attempts)
+}
+
 impl Loader for Files {
     fn locate(&self, model: &str, _cancel: &Cancel) -> Result<Located> {
-        hub::locate(model, &self.hub)
+        let known: Vec<&str> = catalogue::names().collect();
+        hub::locate_known(model, &self.hub, &known)
     }
 
     fn describe(&self, located: &Located, overrides: &ModelOverrides) -> Result<Description> {
@@ -142,16 +163,29 @@ impl Loader for Files {
     }
 
     fn weight_bytes(&self, spec: &ModelSpec) -> Result<u64> {
-        spec.files.weights.iter().map(|file| size_of(file)).sum()
+        match spec.backend {
+            BackendKind::Candle => {
+                let values = Checkpoint::open(&spec.files.weights)?.values();
+                Ok(values * bytes_of(self.options.dtype))
+            }
+            // ONNX Runtime keeps the weights as the graph has them.
+            BackendKind::Onnx => model::weight_files(spec)?.iter().map(|file| size_of(file)).sum(),
+        }
     }
 
     fn load(&self, spec: &ModelSpec, cancel: &Cancel) -> Result<Weights> {
+        let home = hub::home_dir(&self.hub);
+        // A token of its own, so that a failed load ends the reading and nothing else.
+        let reading = Cancel::new();
+        let stop = reading.clone();
+        let _listening = cancel.on_cancel(move || stop.cancel());
         // Reading every byte for the digest takes about as long as loading, so both go on at once.
         std::thread::scope(|scope| {
-            let digest = scope.spawn(|| catch("reading a model", || content_digest(spec, &self.hub, cancel)));
-            let loaded = self.load_backend(spec).and_then(|backend| Ok((backend, Head::load(&spec.head)?)));
+            let digest = || catch("reading a model", || model::content_digest(spec, home.as_deref(), &reading));
+            let digest = scope.spawn(digest);
+            let loaded = self.load_backend(spec, cancel).and_then(|backend| Ok((backend, Head::load(&spec.head)?)));
             if loaded.is_err() {
-                cancel.cancel();
+                reading.cancel();
             }
             let content =
                 digest.join().unwrap_or_else(|_| Err(Error::internal("The digest of a model has no result.")));
@@ -165,29 +199,17 @@ impl Loader for Files {
     }
 }
 
-fn content_digest(spec: &ModelSpec, _hub: &HubConfig, _cancel: &Cancel) -> Result<String> {
-    Ok(spec.content.clone())
+/// Bytes of a weight in use.
+fn bytes_of(dtype: Dtype) -> u64 {
+    match dtype {
+        Dtype::Auto | Dtype::Float32 => 4,
+        Dtype::Bfloat16 | Dtype::Float16 => 2,
+        Dtype::Int8 => 1,
+    }
 }
 
 fn size_of(file: &Path) -> Result<u64> {
-    let data = std::fs::metadata(file).map_err(|error| Error::bad_checkpoint(file, error))?;
-    Ok(data.len() + external_data(file))
-}
-
-/// An ONNX graph keeps large weights in files beside it that begin with its name (`model.onnx_data`).
-fn external_data(file: &Path) -> u64 {
-    let (Some(folder), Some(name)) = (file.parent(), file.file_name().and_then(|name| name.to_str())) else { return 0 };
-    if !name.ends_with(".onnx") {
-        return 0;
-    }
-    let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let beside: Vec<PathBuf> = files
-        .map(|file| file.path())
-        .filter(|path| {
-            path.file_name().and_then(|other| other.to_str()).is_some_and(|other| {
-                other != name && (other.starts_with(&format!("{name}_")) || other.starts_with(&format!("{name}.")))
-            })
-        })
-        .collect();
-    beside.iter().filter_map(|path| Some(std::fs::metadata(path).ok()?.len())).sum()
+    let data =
+        std::fs::metadata(file).map_err(|error| Error::bad_checkpoint(file, format!("cannot be read: {error}.")))?;
+    Ok(data.len())
 }

@@ -11,6 +11,7 @@
 //! batches inside a rayon pool that all models share.
 
 mod call;
+mod doctor;
 mod embed;
 mod encode;
 mod event;
@@ -35,6 +36,7 @@ use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
+pub use doctor::{CachedFiles, ModelEntry, doctor, list_devices, list_models};
 pub use event::{Event, OnEvent};
 pub use loader::{Description, Encoder, Files, Loader, Weights};
 pub use options::EngineOptions;

@@ -1,9 +1,9 @@
 //! From what a caller calls a model to what can be looked for.
 
+use super::options::EngineOptions;
 use super::texts::Texts;
-use crate::engine::EngineOptions;
 use crate::error::{Code, Error, Result};
-use crate::model::{self, ModelOverrides};
+use crate::model::{self, ModelOverrides, catalogue};
 
 /// A model reference with the names that stood for it on the way.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,11 +46,13 @@ pub(super) fn resolve(model: Option<&str>, texts: Option<&Texts>, options: &Engi
         )
         .with("model", "bundled"));
     }
-    if let Some(model) = resolve_alias(&alias) {
-        names.push(model.to_owned());
+    let mut model = alias.clone();
+    if let Some(resolved) = catalogue::resolve_alias(&alias) {
+        // Overrides are written under the id, whatever revision the alias is pinned to.
+        names.push(resolved.split('@').next().unwrap_or_default().to_owned());
+        model = resolved;
     }
     let overrides = names.iter().find_map(|name| options.model_defaults.get(name)).cloned().unwrap_or_default();
-    let model = names.pop().unwrap_or_default();
     Ok(Reference { model, overrides })
 }
 
@@ -59,14 +61,6 @@ const SAMPLE: usize = 1000;
 
 fn from_environment(model: Option<String>) -> String {
     model.filter(|model| !model.trim().is_empty()).unwrap_or_else(|| "bundled".to_owned())
-}
-
-fn resolve_alias(name: &str) -> Option<&'static str> {
-    match name {
-        "code" | "qodo_embed" => Some("Qodo/Qodo-Embed-1-1.5B"),
-        "text" | "jina_v3" => Some("jinaai/jina-embeddings-v3"),
-        _ => None,
-    }
 }
 
 #[cfg(test)]
@@ -85,9 +79,10 @@ mod tests {
             let reference = resolve(Some(model), None, &options).unwrap();
             (reference.model, reference.overrides.max_tokens)
         };
-        assert_eq!(resolve("code"), ("Qodo/Qodo-Embed-1-1.5B".to_owned(), Some(1)));
-        assert_eq!(resolve("qodo_embed"), ("Qodo/Qodo-Embed-1-1.5B".to_owned(), None));
-        assert_eq!(resolve("text"), ("jinaai/jina-embeddings-v3".to_owned(), Some(2)));
+        let pinned = |name: &str| catalogue::resolve_alias(name).unwrap();
+        assert_eq!(resolve("code"), (pinned("code"), Some(1)));
+        assert_eq!(resolve("qodo_embed"), (pinned("code"), None));
+        assert_eq!(resolve("text"), (pinned("text"), Some(2)));
         assert_eq!(resolve("./m"), ("./m".to_owned(), Some(3)));
         assert_eq!(resolve("owner/name@main"), ("owner/name@main".to_owned(), None));
     }

@@ -148,13 +148,13 @@ pub struct CountRequest {
 }
 
 impl CountRequest {
-    /// Reads a request from a JSON object: `model`, `task`, `prompt`, `adapter`.
+    /// Reads a request from a JSON object: the options of [`EmbedRequest`], so that a call can be counted
+    /// before it is made. Those that do not change the number of tokens are checked all the same.
     ///
     /// # Errors
     /// As [`EmbedRequest::from_json`].
     pub fn from_json(json: &str) -> Result<Self> {
-        let known = &["model", "task", "prompt", "adapter"];
-        let EmbedRequest { model, task, prompt, .. } = subset(json, known)?;
+        let EmbedRequest { model, task, prompt, .. } = EmbedRequest::from_json(json)?;
         Ok(CountRequest { model, task, prompt })
     }
 }
@@ -172,20 +172,15 @@ impl PreloadRequest {
     /// # Errors
     /// As [`EmbedRequest::from_json`].
     pub fn from_json(json: &str) -> Result<Self> {
-        let EmbedRequest { model, .. } = subset(json, &["model", "adapter"])?;
-        Ok(PreloadRequest { model })
-    }
-}
-
-fn subset(json: &str, known: &[&str]) -> Result<EmbedRequest> {
-    let mut request = EmbedRequest::default();
-    for (name, value) in &json::object(json, "options of a call")? {
-        if !known.contains(&name.as_str()) {
-            return Err(json::unknown(name, known));
+        let mut request = EmbedRequest::default();
+        for (name, value) in &json::object(json, "options of preloading")? {
+            if !matches!(name.as_str(), "model" | "adapter") {
+                return Err(json::unknown(name, &["model", "adapter"]));
+            }
+            request.set(name, value)?;
         }
-        request.set(name, value)?;
+        Ok(PreloadRequest { model: request.model })
     }
-    Ok(request)
 }
 
 fn model(value: &Value) -> Result<String> {
@@ -285,7 +280,7 @@ mod tests {
             assert_eq!(error.details["option"], option, "{json}");
             assert!(error.message.contains(shown), "{}", error.message);
         }
-        assert_eq!(CountRequest::from_json(r#"{"dimensions":5}"#).unwrap_err().code, Code::InvalidOption);
+        assert_eq!(CountRequest::from_json(r#"{"dimension":5}"#).unwrap_err().code, Code::InvalidOption);
         assert_eq!(PreloadRequest::from_json(r#"{"task":"query"}"#).unwrap_err().code, Code::InvalidOption);
     }
 

@@ -19,7 +19,7 @@ mod weights;
 
 pub use auto::choose_auto;
 pub use describe::describe;
-pub use space::{SpaceParts, content_digest, space_id};
+pub use space::{SpaceParts, content_digest, space_id, weight_files};
 pub use spec::*;
 
 #[cfg(test)]

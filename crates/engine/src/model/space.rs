@@ -1,6 +1,6 @@
 //! What makes two vectors comparable: the content of a model, and the space id over it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -23,12 +23,7 @@ use crate::error::Result;
 /// # Errors
 /// `BAD_CHECKPOINT` for files that cannot be read; `ABORTED`.
 pub fn content_digest(spec: &ModelSpec, home: Option<&Path>, cancel: &Cancel) -> Result<String> {
-    let mut files = spec.files.weights.clone();
-    if spec.architecture == Architecture::Onnx {
-        for graph in &spec.files.weights {
-            files.extend(onnx_files::external_data(graph)?);
-        }
-    }
+    let mut files = weight_files(spec)?;
     files.extend(spec.head.iter().filter_map(|module| match module {
         HeadModule::Dense { file, .. } => Some(file.clone()),
         HeadModule::Normalize => None,
@@ -61,6 +56,20 @@ pub fn content_digest(spec: &ModelSpec, home: Option<&Path>, cancel: &Cancel) ->
         "lower_case": spec.lower_case,
     });
     Ok(sha256(&meaning))
+}
+
+/// Every file that holds weights: safetensors, or the graph and the files beside it.
+///
+/// # Errors
+/// `BAD_CHECKPOINT` for what is no ONNX graph.
+pub fn weight_files(spec: &ModelSpec) -> Result<Vec<PathBuf>> {
+    let mut files = spec.files.weights.clone();
+    if spec.architecture == Architecture::Onnx {
+        for graph in &spec.files.weights {
+            files.extend(onnx_files::external_data(graph)?);
+        }
+    }
+    Ok(files)
 }
 
 /// What a space id is made of, besides the model itself.

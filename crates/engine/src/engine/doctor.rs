@@ -1,0 +1,202 @@
+//! What works on this machine, for `doctor` and for `models list`.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::options::EngineOptions;
+use crate::backend::onnx::{self, OnnxOptions};
+use crate::device;
+use crate::error::Result;
+use crate::hub::{self, CachedRevision};
+use crate::model::{License, catalogue};
+
+/// All that a report of a problem should say about the core and its surroundings, as JSON with members
+/// for people to read: version, CPU, threads, ONNX Runtime (or why there is none), devices with reasons,
+/// the hub cache and the folder of our own state with their free space.
+///
+/// Nothing in it fails: what cannot be found out says why.
+pub fn doctor(options: &EngineOptions) -> Value {
+    let onnx = onnx_options(options);
+    let onnx_runtime = match onnx::runtime(&onnx) {
+        Ok((path, version)) => json!({ "path": path, "version": version }),
+        Err(reason) => json!({ "reason": reason }),
+    };
+    let device = match options.device_request().and_then(|request| device::choose(&request)) {
+        Ok(device) => json!(device),
+        Err(error) => json!({ "reason": error.message }),
+    };
+    let hub = options.hub();
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "target": format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
+        "threads": options.threads(),
+        "device": device,
+        "devices": device::list(&onnx),
+        "onnxRuntime": onnx_runtime,
+        "cache": match hub::cache_dir(&hub) {
+            Ok(path) => folder(&path),
+            Err(error) => json!({ "reason": error.message }),
+        },
+        "home": match hub::home_dir(&hub) {
+            Some(path) => folder(&path),
+            None => json!({ "reason": "This user has no home folder. Set home or EMBEDDING_ENGINE_HOME." }),
+        },
+    })
+}
+
+/// Every device that this build knows, as `listDevices` tells it.
+pub fn list_devices(options: &EngineOptions) -> Vec<device::DeviceInfo> {
+    device::list(&onnx_options(options))
+}
+
+fn onnx_options(options: &EngineOptions) -> OnnxOptions {
+    OnnxOptions { library: options.onnx_runtime.clone(), threads: options.threads(), ..OnnxOptions::default() }
+}
+
+fn folder(path: &Path) -> Value {
+    json!({
+        "path": path,
+        "exists": path.is_dir(),
+        "writable": is_writable(path),
+        "freeSpace": hub::free_space(path),
+    })
+}
+
+/// Whether a file can be made in the folder, or in the nearest one above it that exists. Tried, because
+/// permissions do not tell of mounts and quotas.
+fn is_writable(path: &Path) -> bool {
+    let Some(folder) = path.ancestors().find(|folder| folder.is_dir()) else { return false };
+    let file = folder.join(format!(".embedding-engine-{}", std::process::id()));
+    let made = std::fs::File::create_new(&file).is_ok();
+    if made {
+        let _ = std::fs::remove_file(&file);
+    }
+    made
+}
+
+/// A model that is known by name, or lies in the hub cache, or both.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ModelEntry {
+    /// Hub id.
+    pub id: String,
+    /// Short names for it.
+    pub aliases: Vec<&'static str>,
+    /// Its licence, where it is known.
+    pub license: Option<License>,
+    /// The commit that the aliases stand for.
+    pub revision: Option<&'static str>,
+    /// What it is good for.
+    pub summary: Option<&'static str>,
+    /// Millions of parameters.
+    pub parameters: Option<u32>,
+    /// Width of its vectors.
+    pub dimensions: Option<usize>,
+    /// The longest text, in tokens.
+    pub max_tokens: Option<usize>,
+    /// Widths that its vectors can be cut to.
+    pub matryoshka: Vec<usize>,
+    /// What of it lies in the hub cache.
+    pub cached: Option<CachedFiles>,
+}
+
+/// The files of a model in the hub cache.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CachedFiles {
+    /// Their folder.
+    pub path: PathBuf,
+    /// Bytes on disk.
+    pub bytes: u64,
+    /// The snapshots that are there.
+    pub revisions: Vec<CachedRevision>,
+}
+
+/// The models of the catalogue, then those that are only in the hub cache, by id.
+///
+/// # Errors
+/// `INVALID_OPTION` if the cache exists and cannot be read.
+pub fn list_models(options: &EngineOptions) -> Result<Vec<ModelEntry>> {
+    let mut cached = match hub::cache_dir(&options.hub()) {
+        Ok(cache) => hub::cached_models(&cache)?,
+        // Without a home folder there is no cache, but the catalogue stands.
+        Err(_) => Vec::new(),
+    };
+    let mut take = |id: &str| {
+        let index = cached.iter().position(|model| model.id.eq_ignore_ascii_case(id))?;
+        let model = cached.remove(index);
+        Some(CachedFiles { path: model.path, bytes: model.bytes, revisions: model.revisions })
+    };
+    let mut entries: Vec<ModelEntry> = catalogue::KNOWN
+        .iter()
+        .map(|known| ModelEntry {
+            id: known.id.to_owned(),
+            aliases: known.aliases.to_vec(),
+            license: Some(known.license()),
+            revision: known.revision,
+            summary: Some(known.summary),
+            parameters: Some(known.parameters),
+            dimensions: Some(known.dimensions),
+            max_tokens: known.max_tokens,
+            matryoshka: known.matryoshka.to_vec(),
+            cached: take(known.id),
+        })
+        .collect();
+    entries.extend(cached.into_iter().map(|model| ModelEntry {
+        id: model.id,
+        aliases: Vec::new(),
+        license: None,
+        revision: None,
+        summary: None,
+        parameters: None,
+        dimensions: None,
+        max_tokens: None,
+        matryoshka: Vec::new(),
+        cached: Some(CachedFiles { path: model.path, bytes: model.bytes, revisions: model.revisions }),
+    }));
+    Ok(entries)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn options(folder: &Path) -> EngineOptions {
+        let path = Some(folder.to_owned());
+        EngineOptions { cache_dir: path.clone(), home: path, threads: Some(2), ..EngineOptions::default() }
+    }
+
+    #[test]
+    fn tells_of_its_surroundings() {
+        let folder = tempfile::tempdir().unwrap();
+        let report = doctor(&options(folder.path()));
+        assert_eq!(report["version"], env!("CARGO_PKG_VERSION"));
+        assert_eq!((&report["threads"], &report["cache"]["writable"]), (&2.into(), &true.into()));
+        assert_eq!(report["cache"]["path"], folder.path().to_str().unwrap());
+        assert!(report["onnxRuntime"]["version"].is_string() || report["onnxRuntime"]["reason"].is_string());
+        assert!(std::fs::read_dir(folder.path()).unwrap().next().is_none(), "nothing is left behind");
+        assert_eq!(folder_of_nothing()["writable"], false);
+    }
+
+    fn folder_of_nothing() -> Value {
+        folder(Path::new("no such relative folder"))
+    }
+
+    #[test]
+    fn lists_the_catalogue_and_what_is_cached() {
+        let folder = tempfile::tempdir().unwrap();
+        let snapshot = folder.path().join("models--owner--name/snapshots/0123456789012345678901234567890123456789");
+        std::fs::create_dir_all(&snapshot).unwrap();
+        let entries = list_models(&options(folder.path())).unwrap();
+        let code = entries.iter().find(|entry| entry.aliases.contains(&"code")).unwrap();
+        assert!(code.license.is_some() && code.cached.is_none());
+        let own = entries.last().unwrap();
+        assert_eq!((own.id.as_str(), own.cached.as_ref().unwrap().revisions.len()), ("owner/name", 1));
+        let json = serde_json::to_value(code).unwrap();
+        assert!(json["maxTokens"].is_null() || json["maxTokens"].is_u64());
+    }
+}

@@ -1,0 +1,236 @@
+//! The engine as JavaScript sees it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use embedding_engine::engine::{
+    CountRequest, EmbedOutput, EmbedRequest, Engine, EngineOptions, ModelReport, PreloadRequest, Texts,
+};
+use embedding_engine::finish::Vectors;
+use embedding_engine::{Cancel, Error, Result};
+use napi::CleanupEnvHook;
+use napi::bindgen_prelude::{Either3, Env, Float32Array, Int8Array, Object, ObjectFinalize, Uint8Array, Uint32Array};
+use napi_derive::napi;
+use serde_json::json;
+
+use crate::errors::{guarded, guarded_napi};
+use crate::events::{EventCallback, Events};
+use crate::promise::promise;
+
+/// How long an environment that goes down waits for batches to notice that they are cancelled.
+const FAREWELL: Duration = Duration::from_millis(1500);
+
+/// Asks calls to stop. One token may go with several calls.
+#[napi]
+#[derive(Default)]
+pub struct CancelToken {
+    cancel: Cancel,
+}
+
+#[napi]
+impl CancelToken {
+    /// A token that was not cancelled.
+    #[napi(constructor)]
+    pub fn new() -> Self {
+        CancelToken { cancel: Cancel::new() }
+    }
+
+    /// The calls reject at once with `ABORTED`; what computes for them stops soon.
+    #[napi]
+    pub fn cancel(&self) -> napi::Result<()> {
+        guarded(|| {
+            self.cancel.cancel();
+            Ok(())
+        })
+    }
+}
+
+/// The vectors of a call.
+#[napi(object)]
+pub struct NativeVectors {
+    /// All rows one after another: `Float32Array` for float32, `Int8Array` for int8 and binary,
+    /// `Uint8Array` for uint8 and ubinary.
+    #[napi(ts_type = "Float32Array | Int8Array | Uint8Array")]
+    pub data: Either3<Float32Array, Int8Array, Uint8Array>,
+    /// What the model read of each text.
+    pub tokens_per_text: Uint32Array,
+    /// One byte a text: 1 where it was cut.
+    pub truncated: Uint8Array,
+    /// JSON: `{ dimensions, model, space, tokens }`.
+    pub report: String,
+}
+
+/// One engine of the core.
+#[napi(custom_finalize)]
+pub struct NativeEngine {
+    engine: Arc<Engine>,
+    hook: Option<CleanupEnvHook<Farewell>>,
+    hook_ran: Arc<AtomicBool>,
+}
+
+/// What is to be done when the environment goes down.
+struct Farewell {
+    engine: Weak<Engine>,
+    ran: Arc<AtomicBool>,
+}
+
+#[napi]
+impl NativeEngine {
+    /// @param optionsJson JSON of the options of an engine, without `logger`, with `onnxRuntime` (path of the library)
+    #[napi(constructor)]
+    pub fn new(env: Env, options_json: String) -> napi::Result<Self> {
+        let engine = guarded(|| Engine::new(EngineOptions::from_json(&options_json)?))?;
+        let engine = Arc::new(engine);
+        let hook_ran = Arc::new(AtomicBool::new(false));
+        let farewell = Farewell { engine: Arc::downgrade(&engine), ran: Arc::clone(&hook_ran) };
+        // A worker that is terminated, or a process that ends, must not leave threads computing.
+        let hook = env.add_env_cleanup_hook(farewell, |Farewell { engine, ran }| {
+            ran.store(true, Ordering::Relaxed);
+            if let Some(engine) = engine.upgrade() {
+                let _ = guarded(|| {
+                    engine.dispose_blocking(Some(FAREWELL));
+                    Ok(())
+                });
+            }
+        })?;
+        Ok(NativeEngine { engine, hook: Some(hook), hook_ran })
+    }
+
+    /// Embeds texts. `text` is the UTF-8 of all of them one after another, `lengths` the bytes of each; both
+    /// are copied before this returns.
+    ///
+    /// @param requestJson JSON of the options of a call, without `signal` and `onProgress`; with `chunks`
+    /// (`{ start, end }[]` in bytes of the one text), or `wait: true` to wait where the queue is full
+    /// @param onEvent told progress events as JSON, in order, none after the promise has settled
+    #[napi(ts_return_type = "Promise<NativeVectors>")]
+    #[allow(clippy::too_many_arguments)]
+    pub fn embed<'env>(
+        &self,
+        env: &'env Env,
+        request_json: String,
+        text: &[u8],
+        lengths: &[u32],
+        cancel: &CancelToken,
+        on_event: Option<EventCallback<'_>>,
+    ) -> napi::Result<Object<'env>> {
+        guarded_napi(|| {
+            let events = on_event.map(|callback| Events::new(env, &callback)).transpose()?;
+            let sink = events.as_ref().map(Events::sink);
+            let call = EmbedRequest::from_json(&request_json).and_then(|request| Ok((request, texts(text, lengths)?)));
+            promise(env, events, vectors, |done| match call {
+                Ok((request, texts)) => self.engine.embed(request, texts, &cancel.cancel, sink, done),
+                Err(error) => done(Err(error)),
+            })
+        })
+    }
+
+    /// Counts the tokens of each text with all that is put around it, before truncation. Loads no weights.
+    #[napi(ts_return_type = "Promise<Uint32Array>")]
+    #[allow(clippy::too_many_arguments)]
+    pub fn count_tokens<'env>(
+        &self,
+        env: &'env Env,
+        request_json: String,
+        text: &[u8],
+        lengths: &[u32],
+        cancel: &CancelToken,
+        on_event: Option<EventCallback<'_>>,
+    ) -> napi::Result<Object<'env>> {
+        guarded_napi(|| {
+            let events = on_event.map(|callback| Events::new(env, &callback)).transpose()?;
+            let call = CountRequest::from_json(&request_json).and_then(|request| Ok((request, texts(text, lengths)?)));
+            promise(env, events, Uint32Array::new, |done| match call {
+                Ok((request, texts)) => self.engine.count_tokens(request, texts, &cancel.cancel, done),
+                Err(error) => done(Err(error)),
+            })
+        })
+    }
+
+    /// Loads a model.
+    ///
+    /// @param requestJson JSON: `{ model, adapter? }`
+    /// @returns JSON of what was loaded, as `model` in the result of a call
+    #[napi(ts_return_type = "Promise<string>")]
+    pub fn preload<'env>(
+        &self,
+        env: &'env Env,
+        request_json: String,
+        cancel: &CancelToken,
+        on_event: Option<EventCallback<'_>>,
+    ) -> napi::Result<Object<'env>> {
+        guarded_napi(|| {
+            let events = on_event.map(|callback| Events::new(env, &callback)).transpose()?;
+            let sink = events.as_ref().map(Events::sink);
+            let convert = |report: ModelReport| json!(report).to_string();
+            promise(env, events, convert, |done| match PreloadRequest::from_json(&request_json) {
+                Ok(request) => self.engine.preload(request, &cancel.cancel, sink, done),
+                Err(error) => done(Err(error)),
+            })
+        })
+    }
+
+    /// Ends all calls with `DISPOSED`; settles when the models are freed.
+    #[napi(ts_return_type = "Promise<void>")]
+    pub fn dispose<'env>(&self, env: &'env Env) -> napi::Result<Object<'env>> {
+        guarded_napi(|| {
+            let engine = Arc::clone(&self.engine);
+            engine.dispose();
+            promise(
+                env,
+                None,
+                |()| (),
+                |done| {
+                    let waiting = std::thread::Builder::new().name("embedding-dispose".to_owned());
+                    let done = Arc::new(std::sync::Mutex::new(Some(done)));
+                    let told = Arc::clone(&done);
+                    let wait = move || {
+                        engine.dispose_blocking(None);
+                        tell(&told, Ok(()));
+                    };
+                    if let Err(error) = waiting.spawn(wait) {
+                        tell(&done, Err(Error::internal(format!("No thread can be started: {error}."))));
+                    }
+                },
+            )
+        })
+    }
+}
+
+impl ObjectFinalize for NativeEngine {
+    fn finalize(mut self, env: Env) -> napi::Result<()> {
+        match self.hook.take() {
+            Some(hook) if !self.hook_ran.load(Ordering::Relaxed) => env.remove_env_cleanup_hook(hook),
+            _ => Ok(()),
+        }
+    }
+}
+
+type Told = std::sync::Mutex<Option<crate::promise::Done<()>>>;
+
+fn tell(done: &Told, result: Result<()>) {
+    let done = done.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+    if let Some(done) = done {
+        done(result);
+    }
+}
+
+fn texts(text: &[u8], lengths: &[u32]) -> Result<Texts> {
+    Texts::from_bytes(text.to_vec(), lengths)
+}
+
+/// Without copying: the typed arrays take over the memory.
+fn vectors(output: EmbedOutput) -> NativeVectors {
+    let EmbedOutput { vectors, dimensions, tokens_per_text, truncated, model, space } = output;
+    let tokens: u64 = tokens_per_text.iter().copied().map(u64::from).sum();
+    NativeVectors {
+        data: match vectors {
+            Vectors::F32(values) => Either3::A(Float32Array::new(values)),
+            Vectors::I8(values) => Either3::B(Int8Array::new(values)),
+            Vectors::U8(values) => Either3::C(Uint8Array::new(values)),
+        },
+        tokens_per_text: Uint32Array::new(tokens_per_text),
+        truncated: Uint8Array::new(truncated.into_iter().map(u8::from).collect()),
+        report: json!({ "dimensions": dimensions, "model": model, "space": space, "tokens": tokens }).to_string(),
+    }
+}
