@@ -20,9 +20,9 @@ export function run(command, args, { env = {} } = {}) {
       shell: process.platform === 'win32',
     })
     child.on('error', (error) => reject(new SetupError(`${command} cannot be run: ${error.message}`)))
-    child.on('close', (code) => {
+    child.on('close', (code, signal) => {
       if (code === 0) resolve()
-      else reject(new SetupError(`${command} ${args.join(' ')} failed with exit code ${code}.`))
+      else reject(new SetupError(`${command} ${args.join(' ')} failed: ${signal ?? `exit code ${code}`}.`))
     })
   })
 }
@@ -103,8 +103,8 @@ function cargoBuild() {
         ),
       ),
     )
-    child.on('close', (code) => {
-      if (code !== 0) return reject(new SetupError(`cargo ${args.join(' ')} failed with exit code ${code}.`))
+    child.on('close', (code, signal) => {
+      if (code !== 0) return reject(new SetupError(`cargo ${args.join(' ')} failed: ${signal ?? `exit code ${code}`}.`))
       const artifact = output
         .split('\n')
         .filter((line) => line.startsWith('{'))
