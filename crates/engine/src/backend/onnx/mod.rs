@@ -8,12 +8,14 @@
 //! | `session` | opens the session |
 //! | `port`, `inputs`, `outputs` | what goes into the graph and which output is read |
 //! | `rectangles` | which texts share a run |
+//! | `message` | what ONNX Runtime's messages mean |
 //! | `exclusive`, `stop` | one run at a time, and how it is cancelled |
 //! | `run` | packed batch in, pooled rows out |
 
 mod exclusive;
 mod graph;
 mod inputs;
+mod message;
 mod outputs;
 mod port;
 mod protobuf;

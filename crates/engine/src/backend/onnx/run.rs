@@ -8,9 +8,9 @@ use ort::session::{HasSelectedOutputs, RunOptions, Session};
 
 use super::exclusive::Exclusive;
 use super::inputs::Inputs;
+use super::message::{is_out_of_bounds, is_out_of_memory, tidy};
 use super::outputs::{Level, Output, Values};
 use super::rectangles::{Limits, Rectangle, rectangles};
-use super::session::is_out_of_memory;
 use super::stop::Stop;
 use crate::backend::pool::pool_rows;
 use crate::backend::{Backend, BackendInfo};
@@ -204,12 +204,12 @@ impl OnnxBackend {
 
     /// What a failed run means.
     fn explain(&self, error: &ort::Error, rows: usize, tokens: usize) -> Error {
-        let told = error.message();
+        let told = tidy(error.message());
         if is_out_of_memory(told) {
             let message = format!("No memory left for a run of {rows} × {tokens} tokens: {told}");
             return Error::new(Code::OutOfMemory, message).with("tokens", rows * tokens);
         }
-        if told.contains("out of data bounds") || told.contains("out of bounds") {
+        if is_out_of_bounds(told) {
             let message = format!("the tokenizer gives ids, or a length, that the graph has no embeddings for: {told}");
             return Error::bad_checkpoint(&self.file, message);
         }
