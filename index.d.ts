@@ -338,7 +338,8 @@ interface EngineOptions {
      */
     memoryLimit?: number;
     /**
-     * The most tokens that may wait; a call past it fails at once with `QUEUE_FULL`.
+     * The most tokens that may wait; a call past it fails at once with `QUEUE_FULL`. A call is let in where nothing
+     * else waits, however large it is, and streams wait for room.
      * @defaultValue chosen by the core
      * @example
      * ```ts
@@ -453,6 +454,25 @@ interface BatchResult<P extends Precision = Precision> {
     /** Equal strings mean comparable vectors. */
     space: string;
 }
+/** What {@link embedChunks} gives. */
+interface ChunksResult<P extends Precision = Precision> {
+    /** A vector for each chunk, in order: views into `data`. */
+    embeddings: VectorOf<P>[];
+    /** All vectors one after another. */
+    data: VectorOf<P>;
+    /** Components of a vector (bits, for `binary` and `ubinary`). */
+    dimensions: number;
+    /** Tokens that the model read: prompt, document, special and end tokens. */
+    usage: {
+        tokens: number;
+    };
+    /** Whether the document was cut at the model's limit. */
+    truncated: boolean;
+    /** The model, as really used. */
+    model: ModelInfo;
+    /** Equal strings mean comparable vectors. */
+    space: string;
+}
 /** What {@link embedStream} gives, part by part. */
 interface StreamPart<P extends Precision = Precision> extends BatchResult<P> {
     /** The place of the part's first text in the source. */
@@ -504,7 +524,7 @@ declare function embedStream<P extends Precision = 'float32'>(source: TextSource
  * const { embeddings } = await embedChunks(document, chunks, { model: 'text' })
  * ```
  */
-declare function embedChunks<P extends Precision = 'float32'>(document: string, chunks: readonly ChunkRange[], options?: CallOptions<P>): Promise<BatchResult<P>>;
+declare function embedChunks<P extends Precision = 'float32'>(document: string, chunks: readonly ChunkRange[], options?: CallOptions<P>): Promise<ChunksResult<P>>;
 /**
  * How many tokens the model would read: prompt, text, special and end tokens, before any cut.
  *
@@ -551,7 +571,7 @@ declare class EmbeddingEngine {
     /** See {@link embedStream}. */
     embedStream<P extends Precision = 'float32'>(source: TextSource, options?: StreamOptions<P>): AsyncGenerator<StreamPart<P>, void, undefined>;
     /** See {@link embedChunks}. */
-    embedChunks<P extends Precision = 'float32'>(document: string, chunks: readonly ChunkRange[], options?: CallOptions<P>): Promise<BatchResult<P>>;
+    embedChunks<P extends Precision = 'float32'>(document: string, chunks: readonly ChunkRange[], options?: CallOptions<P>): Promise<ChunksResult<P>>;
     /** See {@link countTokens}. */
     countTokens(text: string, options?: CallOptions): Promise<number>;
     countTokens(texts: readonly string[], options?: CallOptions): Promise<number[]>;
@@ -662,7 +682,7 @@ interface DeviceInfo {
     memoryTotal?: number;
     /** Bytes. */
     memoryFree?: number;
-    /** What else is known, such as the features of a CPU. */
+    /** What else is known, such as the features of a CPU, and which backends can use it. */
     details: Record<string, unknown>;
 }
 /**
@@ -676,25 +696,52 @@ interface DeviceInfo {
  */
 declare function listDevices(): Promise<DeviceInfo[]>;
 
-/** A model that this package knows by name or finds in the hub cache. */
+/** A model that this package knows by name, or finds in the hub cache, or both. */
 interface ModelEntry {
     /** Hub id. */
     id: string;
-    /** Other names of it. */
+    /** Short names for it. */
     aliases: string[];
     /** Its licence, where it is known. */
     license: License | null;
+    /** The commit that the short names stand for. */
+    revision: string | null;
+    /** What it is good for. */
+    summary: string | null;
+    /** Millions of parameters. */
+    parameters: number | null;
+    /** Components of its vectors. */
+    dimensions: number | null;
+    /** The longest text, in tokens. */
+    maxTokens: number | null;
+    /** What its vectors can be cut to. */
+    matryoshka: number[];
+    /** What of it lies in the hub cache. */
+    cached: CachedModel | null;
+}
+/** The files of a model in the hub cache. */
+interface CachedModel {
+    /** Their folder. */
+    path: string;
+    /** Bytes on disk. */
+    bytes: number;
+    /** The snapshots: the commit, the branches and tags that stand for it, and the folder with its files. */
+    revisions: {
+        commit: string;
+        refs: string[];
+        path: string;
+    }[];
 }
 /**
- * The models that this package knows by name.
+ * The models that this package knows by name, then those that are only in the hub cache.
  *
- * @throws EmbeddingError `NATIVE_LOAD_FAILED`
+ * @throws EmbeddingError `NATIVE_LOAD_FAILED`, `INVALID_OPTION`
  * @example
  * ```ts
- * for (const { id, aliases, license } of await listModels()) console.log(id, aliases, license?.name)
+ * for (const { id, aliases, cached } of await listModels()) console.log(id, aliases, cached ? 'here' : 'not here')
  * ```
  */
-declare function listModels(options?: EngineOptions): Promise<ModelEntry[]>;
+declare function listModels(options?: Pick<EngineOptions, 'cacheDir'>): Promise<ModelEntry[]>;
 
 /** A vector: numbers, or one of the typed arrays that this package gives. */
 type Vector = readonly number[] | Float32Array | Float64Array | Int8Array | Uint8Array;
@@ -748,4 +795,4 @@ declare function topK(query: Vector, vectors: readonly Vector[], k: number, opti
 declare const version: string;
 
 export { EmbeddingEngine, EmbeddingError, countTokens, embed, embedBatch, embedChunks, embedStream, listDevices, listModels, preloadModels, similarity, topK, version };
-export type { BatchResult, CallOptions, ChunkRange, DeviceInfo, EmbedResult, EmbeddingProgress, EngineOptions, ErrorCode, License, Logger, ModelEntry, ModelInfo, ModelOverrides, ModelRef, Precision, PreloadOptions, ProgressCallback, ScoredIndex, SimilarityOptions, StreamOptions, StreamPart, Task, TextSource, Vector, VectorOf };
+export type { BatchResult, CachedModel, CallOptions, ChunkRange, ChunksResult, DeviceInfo, EmbedResult, EmbeddingProgress, EngineOptions, ErrorCode, License, Logger, ModelEntry, ModelInfo, ModelOverrides, ModelRef, Precision, PreloadOptions, ProgressCallback, ScoredIndex, SimilarityOptions, StreamOptions, StreamPart, Task, TextSource, Vector, VectorOf };

@@ -9,7 +9,7 @@ export { version } from './lib/version.ts'
 export type { ChunkRange } from './lib/chunks.ts'
 export type { DeviceInfo } from './lib/devices.ts'
 export type { ErrorCode } from './lib/errors.ts'
-export type { ModelEntry } from './lib/models.ts'
+export type { CachedModel, ModelEntry } from './lib/models.ts'
 export type {
   CallOptions,
   EngineOptions,
@@ -23,6 +23,6 @@ export type {
   VectorOf,
 } from './lib/options.ts'
 export type { EmbeddingProgress, ProgressCallback } from './lib/progress.ts'
-export type { BatchResult, EmbedResult, License, ModelInfo, StreamPart } from './lib/results.ts'
+export type { BatchResult, ChunksResult, EmbedResult, License, ModelInfo, StreamPart } from './lib/results.ts'
 export type { ScoredIndex, SimilarityOptions, Vector } from './lib/similarity.ts'
 export type { TextSource } from './lib/stream.ts'

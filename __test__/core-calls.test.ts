@@ -1,6 +1,15 @@
 // What the TypeScript side asks of the core, and how it passes on the answers, seen by a stand-in for the core.
 import test from 'ava'
-import { EmbeddingEngine, embed, embedBatch, embedChunks, listDevices, preloadModels } from 'embedding-engine'
+import {
+  EmbeddingEngine,
+  countTokens,
+  embed,
+  embedBatch,
+  embedChunks,
+  embedStream,
+  listDevices,
+  preloadModels,
+} from 'embedding-engine'
 import type { EmbeddingProgress } from 'embedding-engine'
 
 import { rejectsWith } from './helpers/errors.ts'
@@ -38,6 +47,19 @@ test.serial('options are passed on, without those that are ours', async (t) => {
     onProgress,
   })
   t.deepEqual(lastCall().request, { model, task: 'query', prompt: false, dimensions: 4, precision: 'int8' })
+})
+
+test.serial('counting passes on only what changes the count', async (t) => {
+  t.is(await countTokens('abc', { model, task: 'query', dimensions: 4, precision: 'int8' }), 3)
+  t.deepEqual(core.counted.at(-1), { model, task: 'query' })
+})
+
+test.serial('only a stream waits for room in the queue', async (t) => {
+  await embedBatch(['a'], { model })
+  t.is(lastCall().request.wait, undefined)
+  for await (const _ of embedStream(['a'], { model }));
+  t.is(lastCall().request.wait, true)
+  t.is(lastCall().request.batchSize, undefined)
 })
 
 test.serial('the model comes from the environment where a call names none, else it is the bundled one', async (t) => {
@@ -112,15 +134,15 @@ test.serial('an error in the progress callback goes nowhere', async (t) => {
   )
 })
 
-test.serial('messages of the core go to the logger, whose errors go nowhere', async (t) => {
-  const warned: string[] = []
-  const logger = { info() {}, debug() {}, warn: (message: string) => void warned.push(message) }
-  await new EmbeddingEngine({ logger }).embed('a', { model: 'warns' })
-  t.deepEqual(warned, ['no GPU: using the CPU'])
-  logger.warn = () => {
+test.serial('the logger hears of loading, and its errors go nowhere', async (t) => {
+  const heard: string[] = []
+  const logger = { info: (message: string) => void heard.push(message), debug() {}, warn() {} }
+  await new EmbeddingEngine({ logger }).embed('a', { model: 'loads' })
+  t.deepEqual(heard, ['loads is ready on fake'])
+  logger.info = () => {
     throw new Error('mine')
   }
-  await t.notThrowsAsync(new EmbeddingEngine({ logger }).embed('a', { model: 'warns' }))
+  await t.notThrowsAsync(new EmbeddingEngine({ logger }).embed('a', { model: 'loads' }))
 })
 
 test.serial('errors of the core keep code, message and details', async (t) => {

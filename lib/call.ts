@@ -13,13 +13,6 @@ export interface CallContext {
   logger: Logger
 }
 
-/** A message of the core for the logger; it comes on the same way as progress. */
-interface LogEvent {
-  status: 'log'
-  level: keyof Logger
-  message: string
-}
-
 /**
  * Runs one call of the core: typed errors, progress, and an abort that rejects at once with the signal's reason
  * while the core stops at its next look at the cancel token.
@@ -33,9 +26,10 @@ export async function callNative<T>(
   const cancel = new (loadAddon().binding.CancelToken)()
   const relay = onProgress && new ProgressRelay(onProgress)
   const onEvent = (json: string): void => {
-    const event = JSON.parse(json) as EmbeddingProgress | LogEvent
-    if (event.status === 'log') logger[event.level](event.message)
-    else relay?.send(event)
+    const event = JSON.parse(json) as EmbeddingProgress
+    if (event.status === 'loading') logger.debug(`loading ${event.model}`)
+    if (event.status === 'ready') logger.info(`${event.model} is ready on ${event.device}`)
+    relay?.send(event)
   }
 
   let onAbort: (() => void) | undefined

@@ -1,7 +1,7 @@
 import type { ChunkRange } from './chunks.ts'
 import { EmbeddingEngine } from './engine.ts'
 import type { CallOptions, ModelRef, Precision, PreloadOptions, StreamOptions } from './options.ts'
-import type { BatchResult, EmbedResult, ModelInfo, StreamPart } from './results.ts'
+import type { BatchResult, ChunksResult, EmbedResult, ModelInfo, StreamPart } from './results.ts'
 import type { TextSource } from './stream.ts'
 
 let engine: EmbeddingEngine | undefined
@@ -76,7 +76,7 @@ export async function embedChunks<P extends Precision = 'float32'>(
   document: string,
   chunks: readonly ChunkRange[],
   options?: CallOptions<P>,
-): Promise<BatchResult<P>> {
+): Promise<ChunksResult<P>> {
   return defaultEngine().embedChunks(document, chunks, options)
 }
 

@@ -1,3 +1,4 @@
+import { coreOptions } from './environment.ts'
 import { fromNative } from './errors.ts'
 import { loadAddon } from './native/addon.ts'
 
@@ -17,7 +18,7 @@ export interface DeviceInfo {
   memoryTotal?: number
   /** Bytes. */
   memoryFree?: number
-  /** What else is known, such as the features of a CPU. */
+  /** What else is known, such as the features of a CPU, and which backends can use it. */
   details: Record<string, unknown>
 }
 
@@ -32,7 +33,8 @@ export interface DeviceInfo {
  */
 export async function listDevices(): Promise<DeviceInfo[]> {
   try {
-    return JSON.parse(loadAddon().binding.listDevices()) as DeviceInfo[]
+    const addon = loadAddon()
+    return JSON.parse(addon.binding.listDevices(coreOptions({}, addon))) as DeviceInfo[]
   } catch (error) {
     throw fromNative(error)
   }

@@ -1,16 +1,15 @@
 import { totalmem } from 'node:os'
 
-import { listDevices } from './devices.ts'
 import type { DeviceInfo } from './devices.ts'
 import { EmbeddingEngine } from './engine.ts'
-import { nativeOptions } from './environment.ts'
+import { coreOptions } from './environment.ts'
 import { EmbeddingError, fromNative } from './errors.ts'
 import { loadAddon } from './native/addon.ts'
 import type { LoadAttempt } from './native/addon.ts'
 import { findOnnxRuntime } from './native/onnxruntime.ts'
 import type { OnnxRuntimeLocation } from './native/onnxruntime.ts'
 import { currentKey } from './native/platform.ts'
-import type { EngineOptions, ModelRef } from './options.ts'
+import type { ModelRef } from './options.ts'
 import type { ModelInfo } from './results.ts'
 import { version } from './version.ts'
 
@@ -20,14 +19,33 @@ export interface Trouble {
   message: string
 }
 
+/** A folder that the core uses, or why there is none. */
+export type FolderState =
+  | { path: string; exists: boolean; writable: boolean; freeSpace: number | null }
+  | { reason: string }
+
+/** What the core knows of itself and its surroundings. */
+export interface CoreDiagnosis {
+  version: string
+  target: string
+  threads: number
+  /** The device that would be used, or why none. */
+  device: string | { reason: string }
+  devices: DeviceInfo[]
+  onnxRuntime: { path: string; version: string } | { reason: string }
+  /** The hub cache. */
+  cache: FolderState
+  /** Our own state. */
+  home: FolderState
+}
+
 /** All that a report of a problem should say about this installation. */
 export interface Diagnosis {
   versions: { package: string; node: string; platform: string; memoryTotal: number }
   addon: { path?: string; attempts: LoadAttempt[]; problem?: Trouble }
+  /** Where the ONNX Runtime library was looked for. */
   onnxRuntime?: OnnxRuntimeLocation
-  devices?: DeviceInfo[]
-  /** What the core says: processor features, threads, cache with its free space, ONNX Runtime's version. */
-  core?: Record<string, unknown>
+  core?: CoreDiagnosis
   /** The device that was asked for. */
   device?: { asked: string; available: boolean; reason?: string }
   /** The model that was asked for, loaded, or why it cannot be. */
@@ -45,15 +63,13 @@ export async function diagnose(
     addon: { attempts: [] },
     ok: true,
   }
-  // Refuses a misspelt device, before anything is looked at.
-  const options: EngineOptions = { device: asked.device }
-  await using engine = new EmbeddingEngine(options)
+  // Refuses a misspelt device before anything is looked at.
+  await using engine = new EmbeddingEngine({ device: asked.device })
   try {
-    const { path, attempts, binding } = loadAddon()
-    diagnosis.addon = { path, attempts }
-    diagnosis.onnxRuntime = findOnnxRuntime(path)
-    diagnosis.devices = await listDevices()
-    diagnosis.core = core(() => binding.doctor(nativeOptions(options, diagnosis.onnxRuntime?.path)))
+    const addon = loadAddon()
+    diagnosis.addon = { path: addon.path, attempts: addon.attempts }
+    diagnosis.onnxRuntime = findOnnxRuntime(addon.path)
+    diagnosis.core = JSON.parse(addon.binding.doctor(coreOptions({}, addon))) as CoreDiagnosis
   } catch (error) {
     const problem = fromNative(error)
     diagnosis.addon.attempts = (problem.details.attempts as LoadAttempt[] | undefined) ?? diagnosis.addon.attempts
@@ -61,7 +77,7 @@ export async function diagnose(
     return { ...diagnosis, ok: false }
   }
   if (asked.device !== undefined) {
-    diagnosis.device = findDevice(asked.device, diagnosis.devices)
+    diagnosis.device = findDevice(asked.device, diagnosis.core.devices)
     diagnosis.ok &&= diagnosis.device.available
   }
   if (asked.model !== undefined) {
@@ -77,15 +93,11 @@ export async function diagnose(
   return diagnosis
 }
 
-function core(ask: () => string): Record<string, unknown> {
-  return JSON.parse(ask()) as Record<string, unknown>
-}
-
 function findDevice(asked: string, devices: DeviceInfo[]): NonNullable<Diagnosis['device']> {
   const matching = devices.filter(({ id, kind }) => asked === 'auto' || asked === id || asked === kind)
   if (matching.some(({ available }) => available)) return { asked, available: true }
   const reasons = matching.map(({ id, reason }) => `${id}: ${reason ?? 'cannot be used'}`)
-  return { asked, available: false, reason: reasons.join('; ') || 'this build does not know it' }
+  return { asked, available: false, reason: reasons.join('; ') || 'this machine has no such device' }
 }
 
 function trouble(error: unknown): Trouble {

@@ -4,12 +4,11 @@ import { checkChunks, toByteRanges } from './chunks.ts'
 import type { ChunkRange } from './chunks.ts'
 import { encodeTexts } from './encode.ts'
 import type { EncodedTexts } from './encode.ts'
-import { defaultModel, nativeOptions } from './environment.ts'
+import { coreOptions, defaultModel } from './environment.ts'
 import { EmbeddingError, fromNative } from './errors.ts'
 import { guarded, quietLogger } from './logger.ts'
 import { loadAddon } from './native/addon.ts'
 import type { NativeEngine, NativeVectors } from './native/binding.ts'
-import { findOnnxRuntime } from './native/onnxruntime.ts'
 import type {
   CallOptions,
   EngineOptions,
@@ -19,8 +18,8 @@ import type {
   PreloadOptions,
   StreamOptions,
 } from './options.ts'
-import { toBatchResult, toEmbedResult } from './results.ts'
-import type { BatchResult, EmbedResult, ModelInfo, StreamPart } from './results.ts'
+import { toBatchResult, toChunksResult, toEmbedResult } from './results.ts'
+import type { BatchResult, ChunksResult, EmbedResult, ModelInfo, StreamPart } from './results.ts'
 import { streamParts } from './stream.ts'
 import type { TextSource } from './stream.ts'
 import {
@@ -71,11 +70,7 @@ export class EmbeddingEngine {
     texts: readonly string[],
     options: CallOptions<P> = {},
   ): Promise<BatchResult<P>> {
-    checkCallOptions('embedBatch', options)
-    checkArray(texts, 'texts')
-    options.signal?.throwIfAborted()
-    const encoded = await encodeTexts(texts, { signal: options.signal })
-    return toBatchResult(await this.#vectors(encoded, options))
+    return this.#batch(texts, options)
   }
 
   /** See {@link embedStream}. */
@@ -85,7 +80,7 @@ export class EmbeddingEngine {
   ): AsyncGenerator<StreamPart<P>, void, undefined> {
     return streamParts(source, options, (texts, part) => {
       const { batchSize: _, ...callOptions } = options
-      return this.embedBatch(texts, { ...callOptions, ...part })
+      return this.#batch(texts, { ...callOptions, ...part }, { wait: true })
     })
   }
 
@@ -94,14 +89,14 @@ export class EmbeddingEngine {
     document: string,
     chunks: readonly ChunkRange[],
     options: CallOptions<P> = {},
-  ): Promise<BatchResult<P>> {
+  ): Promise<ChunksResult<P>> {
     checkCallOptions('embedChunks', options)
     checkText(document)
     checkChunks(chunks, document.length)
     options.signal?.throwIfAborted()
     const ranges = toByteRanges(document, chunks)
     const encoded = await encodeTexts([document], { signal: options.signal, single: true })
-    return toBatchResult(await this.#vectors(encoded, options, { chunks: ranges }))
+    return toChunksResult(await this.#vectors(encoded, options, { chunks: ranges }), ranges.length)
   }
 
   /** See {@link countTokens}. */
@@ -115,8 +110,10 @@ export class EmbeddingEngine {
     options.signal?.throwIfAborted()
     const native = this.#start()
     const { bytes, lengths } = await encodeTexts(texts, { signal: options.signal })
+    // The other options have no part in what the model reads.
+    const { model, task, prompt, adapter } = options
     const counts = await callNative(this.#context(options), (cancel, onEvent) =>
-      native.countTokens(requestJson(options), bytes, lengths, cancel, onEvent),
+      native.countTokens(requestJson({ model, task, prompt, adapter }), bytes, lengths, cancel, onEvent),
     )
     return single ? counts[0]! : Array.from(counts)
   }
@@ -168,10 +165,22 @@ export class EmbeddingEngine {
     return this.dispose()
   }
 
+  async #batch<P extends Precision>(
+    texts: readonly string[],
+    options: CallOptions<P>,
+    extra: ExtraOptions = {},
+  ): Promise<BatchResult<P>> {
+    checkCallOptions('embedBatch', options)
+    checkArray(texts, 'texts')
+    options.signal?.throwIfAborted()
+    const encoded = await encodeTexts(texts, { signal: options.signal })
+    return toBatchResult(await this.#vectors(encoded, options, extra))
+  }
+
   async #vectors(
     { bytes, lengths }: EncodedTexts,
     options: CallOptions,
-    extra: { chunks?: { start: number; end: number }[] } = {},
+    extra: ExtraOptions = {},
   ): Promise<NativeVectors> {
     const native = this.#start()
     return callNative(this.#context(options), (cancel, onEvent) =>
@@ -189,9 +198,13 @@ export class EmbeddingEngine {
       throw new EmbeddingError('DISPOSED', 'This engine was disposed. Make a new one with new EmbeddingEngine().')
     }
     if (this.#native) return this.#native
-    const { binding, path } = loadAddon()
+    const addon = loadAddon()
+    const { binding, path, attempts } = addon
+    for (const { loaded, code, path: failed, message } of attempts) {
+      if (!loaded && code !== 'ENOENT') this.#logger.warn(`${failed} cannot be loaded (${message}); ${path} is used.`)
+    }
     try {
-      this.#native = new binding.NativeEngine(nativeOptions(this.#options, findOnnxRuntime(path).path))
+      this.#native = new binding.NativeEngine(coreOptions(this.#options, addon))
     } catch (error) {
       throw fromNative(error)
     }
@@ -199,8 +212,16 @@ export class EmbeddingEngine {
   }
 }
 
+/** What the core takes beside the options of the public API. */
+interface ExtraOptions {
+  /** Late chunking: ranges of the one text, in bytes. */
+  chunks?: { start: number; end: number }[]
+  /** Wait while the queue is full, in place of `QUEUE_FULL`: a stream holds back its own source. */
+  wait?: boolean
+}
+
 /** A call's options as the core takes them. */
-function requestJson(options: CallOptions, extra: Record<string, unknown> = {}): string {
+function requestJson(options: CallOptions, extra: ExtraOptions = {}): string {
   const { signal: _signal, onProgress: _onProgress, ...request } = options
   return JSON.stringify({ ...request, model: options.model ?? defaultModel(), ...extra })
 }

@@ -1,3 +1,5 @@
+import type { Addon } from './native/addon.ts'
+import { findOnnxRuntime } from './native/onnxruntime.ts'
 import type { EngineOptions, ModelRef } from './options.ts'
 
 /** The model of a call that names none. */
@@ -5,13 +7,16 @@ export function defaultModel(): ModelRef {
   return process.env.EMBEDDING_ENGINE_MODEL || 'bundled'
 }
 
-/** The options of an engine as the core takes them: completed from the environment, without the logger. */
-export function nativeOptions(options: EngineOptions, onnxRuntime: string | undefined): string {
+/**
+ * The options of an engine as the core takes them, completed from the environment. Node's `process.env` is read
+ * here, because in a worker thread it may differ from what the core would see.
+ */
+export function coreOptions(options: EngineOptions, addon: Addon): string {
   const { logger: _, ...rest } = options
   return JSON.stringify({
     ...rest,
     device: options.device ?? (process.env.EMBEDDING_ENGINE_DEVICE || undefined),
     home: options.home ?? (process.env.EMBEDDING_ENGINE_HOME || undefined),
-    onnxRuntime,
+    onnxRuntime: findOnnxRuntime(addon.path).path,
   })
 }

@@ -316,7 +316,8 @@ export interface EngineOptions {
    */
   memoryLimit?: number
   /**
-   * The most tokens that may wait; a call past it fails at once with `QUEUE_FULL`.
+   * The most tokens that may wait; a call past it fails at once with `QUEUE_FULL`. A call is let in where nothing
+   * else waits, however large it is, and streams wait for room.
    * @defaultValue chosen by the core
    * @example
    * ```ts

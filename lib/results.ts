@@ -70,6 +70,24 @@ export interface BatchResult<P extends Precision = Precision> {
   space: string
 }
 
+/** What {@link embedChunks} gives. */
+export interface ChunksResult<P extends Precision = Precision> {
+  /** A vector for each chunk, in order: views into `data`. */
+  embeddings: VectorOf<P>[]
+  /** All vectors one after another. */
+  data: VectorOf<P>
+  /** Components of a vector (bits, for `binary` and `ubinary`). */
+  dimensions: number
+  /** Tokens that the model read: prompt, document, special and end tokens. */
+  usage: { tokens: number }
+  /** Whether the document was cut at the model's limit. */
+  truncated: boolean
+  /** The model, as really used. */
+  model: ModelInfo
+  /** Equal strings mean comparable vectors. */
+  space: string
+}
+
 /** What {@link embedStream} gives, part by part. */
 export interface StreamPart<P extends Precision = Precision> extends BatchResult<P> {
   /** The place of the part's first text in the source. */
@@ -79,40 +97,49 @@ export interface StreamPart<P extends Precision = Precision> extends BatchResult
 /** The clock is looked at once in this many rows. */
 const STRIDE = 256
 
-/** Lays views over the vectors of the core, in slices between which the event loop runs. */
+/** The result of a call with many texts. */
 export async function toBatchResult<P extends Precision>(native: NativeVectors): Promise<BatchResult<P>> {
-  const report = JSON.parse(native.report) as NativeReport
+  const { dimensions, tokens, model, space } = reportOf(native)
   const data = native.data as VectorOf<P>
-  const count = native.truncated.length
-  const width = count === 0 ? 0 : data.length / count
-  const pacer = new Pacer()
-  const embeddings = new Array<VectorOf<P>>(count)
-  const truncated = new Array<boolean>(count)
-  for (let i = 0; i < count; i++) {
-    embeddings[i] = data.subarray(i * width, (i + 1) * width) as VectorOf<P>
-    truncated[i] = native.truncated[i] === 1
-    if (i % STRIDE === 0 && pacer.due) await pacer.pause()
-  }
   return {
-    embeddings,
+    embeddings: await rows<P>(data, native.truncated.length),
     data,
-    dimensions: report.dimensions,
-    usage: { tokens: report.tokens, tokensPerText: native.tokensPerText },
-    truncated,
-    model: report.model as ModelInfo,
-    space: report.space,
+    dimensions,
+    usage: { tokens, tokensPerText: native.tokensPerText },
+    truncated: Array.from(native.truncated, (cut) => cut === 1),
+    model,
+    space,
   }
 }
 
 /** The result of a call with one text: the vector owns its memory. */
 export function toEmbedResult<P extends Precision>(native: NativeVectors): EmbedResult<P> {
-  const report = JSON.parse(native.report) as NativeReport
-  return {
-    embedding: native.data as VectorOf<P>,
-    dimensions: report.dimensions,
-    usage: { tokens: report.tokens },
-    truncated: native.truncated[0] === 1,
-    model: report.model as ModelInfo,
-    space: report.space,
+  const { dimensions, tokens, model, space } = reportOf(native)
+  const truncated = native.truncated[0] === 1
+  return { embedding: native.data as VectorOf<P>, dimensions, usage: { tokens }, truncated, model, space }
+}
+
+/** The result of a call with one document and its chunks. */
+export async function toChunksResult<P extends Precision>(
+  native: NativeVectors,
+  chunks: number,
+): Promise<ChunksResult<P>> {
+  const { embedding: data, ...rest } = toEmbedResult<P>(native)
+  return { embeddings: await rows<P>(data, chunks), data, ...rest }
+}
+
+function reportOf(native: NativeVectors): NativeReport & { model: ModelInfo } {
+  return JSON.parse(native.report) as NativeReport & { model: ModelInfo }
+}
+
+/** Views over equal parts of the data, made in slices of time between which the event loop runs. */
+async function rows<P extends Precision>(data: VectorOf<P>, count: number): Promise<VectorOf<P>[]> {
+  const width = count === 0 ? 0 : data.length / count
+  const pacer = new Pacer()
+  const views = new Array<VectorOf<P>>(count)
+  for (let i = 0; i < count; i++) {
+    views[i] = data.subarray(i * width, (i + 1) * width) as VectorOf<P>
+    if (i % STRIDE === 0 && pacer.due) await pacer.pause()
   }
+  return views
 }

@@ -6,8 +6,10 @@ import { nearest, show } from './show.ts'
 export const TASKS: readonly Task[] = ['document', 'query', 'similarity', 'classification', 'clustering']
 /** Every precision. */
 export const PRECISIONS: readonly Precision[] = ['float32', 'int8', 'uint8', 'binary', 'ubinary']
-/** Every kind of device; `auto` and an index such as `cuda:1` come on top. */
-export const DEVICE_KINDS = ['cpu', 'cuda', 'tensorrt', 'migraphx', 'directml', 'coreml', 'metal'] as const
+/** Every kind of device. */
+const DEVICE_KINDS = ['cpu', 'cuda', 'tensorrt', 'migraphx', 'directml', 'coreml', 'metal'] as const
+/** There is one CPU, and `auto` chooses by itself: only the others have an index. */
+const DEVICE = new RegExp(`^(auto|cpu|(${DEVICE_KINDS.filter((kind) => kind !== 'cpu').join('|')})(:\\d{1,3})?)$`)
 /** Every number format of weights. */
 export const DTYPES = ['auto', 'float32', 'bfloat16', 'float16', 'int8'] as const
 const POOLINGS = ['lasttoken', 'cls', 'mean', 'max', 'mean_sqrt_len', 'weighted_mean']
@@ -85,10 +87,8 @@ const overrideRules: Record<string, Rule> = {
 
 const engineRules: Rules<EngineOptions> = {
   device: {
-    expected: `'auto' or one of ${DEVICE_KINDS.join(', ')}, with an index if wanted, such as 'cuda:1'`,
-    allows: (value) =>
-      typeof value === 'string' &&
-      (value === 'auto' || DEVICE_KINDS.some((kind) => value === kind || new RegExp(`^${kind}:\\d{1,3}$`).test(value))),
+    expected: `'auto' or one of ${DEVICE_KINDS.join(', ')}; a GPU may have an index, as in 'cuda:1'`,
+    allows: (value) => typeof value === 'string' && DEVICE.test(value),
   },
   dtype: oneOf(DTYPES),
   cacheDir: filled,

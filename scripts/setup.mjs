@@ -1,7 +1,7 @@
 // Everything that npm start and npm test need, from a fresh clone: the npm packages, the native addon, dist/.
 // Plain Node, because at first there is nothing else. What is up to date is left alone.
 import { spawn } from 'node:child_process'
-import { existsSync, readdirSync, rmSync, statSync } from 'node:fs'
+import { copyFileSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -10,22 +10,19 @@ export const ROOT = fileURLToPath(new URL('..', import.meta.url))
 /** A failure that was explained: its message is all there is to say. */
 export class SetupError extends Error {}
 
-/** Runs a command in the root with its output shown; its words where it is not found come from `missing`. */
-export function run(command, args, { env = {}, missing, quiet = false } = {}) {
+/** Runs a command in the root with its output shown. */
+export function run(command, args, { env = {} } = {}) {
   return new Promise((resolve, reject) => {
     const child = spawn(command, args, {
       cwd: ROOT,
       env: { ...process.env, ...env },
-      stdio: quiet ? ['ignore', 'ignore', 'pipe'] : ['ignore', 'inherit', 'inherit'],
+      stdio: ['ignore', 'inherit', 'inherit'],
       shell: process.platform === 'win32',
     })
-    let errors = ''
-    child.stderr?.on('data', (chunk) => (errors += chunk))
-    child.on('error', (error) => reject(new SetupError(missing ?? `${command} cannot be run: ${error.message}`)))
+    child.on('error', (error) => reject(new SetupError(`${command} cannot be run: ${error.message}`)))
     child.on('close', (code) => {
       if (code === 0) resolve()
-      else
-        reject(new SetupError(`${command} ${args.join(' ')} failed with exit code ${code}.${errors && `\n${errors}`}`))
+      else reject(new SetupError(`${command} ${args.join(' ')} failed with exit code ${code}.`))
     })
   })
 }
@@ -66,23 +63,56 @@ function checkNode() {
   throw new SetupError(`Node ${process.versions.node} is too old: 20.19 or newer is needed.`)
 }
 
-/** The file of the addon that napi builds for this machine, if there is one. */
-function addonFile() {
-  const name = readdirSync(ROOT).find((file) => /^embedding-engine\.[\w-]+\.node$/.test(file))
-  return join(ROOT, name ?? 'embedding-engine.node')
+/** The file of the addon for this machine. The name is the loader's, which must be compiled before. */
+async function addonFile() {
+  const { currentKey } = await import('../dist/lib/native/platform.js')
+  return join(ROOT, `embedding-engine.${currentKey()}.node`)
 }
 
-async function buildAddon() {
-  await run('cargo', ['--version'], {
-    quiet: true,
-    missing: 'There is no Rust toolchain (cargo). Install Rust 1.92 or newer, see https://rustup.rs, and try again.',
+/**
+ * Builds the addon by cargo itself: `napi build` always names a target, which would put everything into a folder
+ * of its own and compile all crates once for the addon and once more for the tests.
+ */
+async function buildAddon(file) {
+  const { library } = await cargoBuild()
+  if (!library) throw new SetupError('cargo built no addon. This is a bug in scripts/setup.mjs.')
+  // Renamed into place: a running process may have the old file mapped.
+  copyFileSync(library, `${file}.new`)
+  renameSync(`${file}.new`, file)
+}
+
+/** Runs cargo build with its progress shown, and returns the library that it made. */
+function cargoBuild() {
+  const args = [
+    'build',
+    '--release',
+    '--locked',
+    '-p',
+    'embedding-engine-node',
+    '--message-format',
+    'json-render-diagnostics',
+  ]
+  return new Promise((resolve, reject) => {
+    const child = spawn('cargo', args, { cwd: ROOT, stdio: ['ignore', 'pipe', 'inherit'] })
+    let output = ''
+    child.stdout.on('data', (chunk) => (output += chunk))
+    child.on('error', () =>
+      reject(
+        new SetupError(
+          'There is no Rust toolchain (cargo). Install Rust 1.92 or newer, see https://rustup.rs, and try again.',
+        ),
+      ),
+    )
+    child.on('close', (code) => {
+      if (code !== 0) return reject(new SetupError(`cargo ${args.join(' ')} failed with exit code ${code}.`))
+      const artifact = output
+        .split('\n')
+        .filter((line) => line.startsWith('{'))
+        .map((line) => JSON.parse(line))
+        .find(({ reason, target }) => reason === 'compiler-artifact' && target.kind.includes('cdylib'))
+      resolve({ library: artifact?.filenames[0] })
+    })
   })
-  await run(process.execPath, [
-    join(ROOT, 'node_modules/@napi-rs/cli/dist/cli.js'),
-    ...'build --platform --release --manifest-path crates/node/Cargo.toml -o . --no-js --dts native.d.ts --no-const-enum'.split(
-      ' ',
-    ),
-  ])
 }
 
 async function compile() {
@@ -105,19 +135,23 @@ export async function setup() {
     // onnxruntime-node's install script would download a CUDA build that nothing here uses.
     () => run('npm', ['ci', '--no-audit', '--no-fund'], { env: { ONNXRUNTIME_NODE_INSTALL: 'skip' } }),
   )
-  const given = process.env.EMBEDDING_ENGINE_ADDON
-  await step(
-    'native addon',
-    () => Boolean(given) || upToDate(addonFile(), 'crates', 'Cargo.toml', 'Cargo.lock'),
-    'compiling the Rust core (the first time some 430 crates, about 6 minutes on two cores) …',
-    buildAddon,
-  )
-  if (given) console.log(`[setup] native addon: ${given}, as EMBEDDING_ENGINE_ADDON says`)
   await step(
     'TypeScript',
     () => upToDate(join(ROOT, 'dist/index.js'), 'index.ts', 'lib', 'tsconfig.json', 'tsconfig.build.json'),
     'compiling to dist/ …',
     compile,
+  )
+  const given = process.env.EMBEDDING_ENGINE_ADDON
+  if (given) {
+    console.log(`[setup] native addon: ${given}, as EMBEDDING_ENGINE_ADDON says`)
+    return
+  }
+  const addon = await addonFile()
+  await step(
+    'native addon',
+    () => upToDate(addon, 'crates', 'Cargo.toml', 'Cargo.lock'),
+    'compiling the Rust core (the first time about 180 crates, some 6 minutes on two cores) …',
+    () => buildAddon(addon),
   )
 }
 
@@ -131,9 +165,4 @@ export async function main(work) {
   }
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  if (process.argv.includes('--force')) {
-    for (const path of [addonFile(), join(ROOT, 'dist')]) if (existsSync(path)) rmSync(path, { recursive: true })
-  }
-  await main(setup)
-}
+if (process.argv[1] === fileURLToPath(import.meta.url)) await main(setup)

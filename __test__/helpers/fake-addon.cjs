@@ -4,6 +4,8 @@ const { version } = require('../../package.json')
 
 /** Every call of embed, in order. */
 const calls = []
+/** Every request of countTokens. */
+const counted = []
 /** While true, calls wait until they are cancelled, or `release` is called. */
 let holding = false
 let waiting = []
@@ -41,8 +43,10 @@ class NativeEngine {
     for (let i = 0; request.model === 'chatty' && i < 1000; i++) {
       onEvent(JSON.stringify({ status: 'embedding', done: i + 1, total: 1000, tokensPerSecond: 10, etaSeconds: 1 }))
     }
-    if (request.model === 'warns')
-      onEvent(JSON.stringify({ status: 'log', level: 'warn', message: 'no GPU: using the CPU' }))
+    if (request.model === 'loads') {
+      onEvent(JSON.stringify({ status: 'loading', model: request.model }))
+      onEvent(JSON.stringify({ status: 'ready', model: request.model, device: 'fake' }))
+    }
     if (holding) {
       await new Promise((resolve) => {
         waiting.push(resolve)
@@ -72,7 +76,8 @@ class NativeEngine {
     }
   }
 
-  async countTokens(_requestJson, _text, lengths) {
+  async countTokens(requestJson, _text, lengths) {
+    counted.push(JSON.parse(requestJson))
     return lengths
   }
 
@@ -111,6 +116,7 @@ module.exports = {
   version: () => version,
   // For the tests alone:
   calls,
+  counted,
   hold,
   release,
 }

@@ -18,6 +18,7 @@ interface FakeCall {
 /** What the stand-in was asked, and its switch. */
 export const core = createRequire(import.meta.url)(FAKE_ADDON) as {
   calls: FakeCall[]
+  counted: Record<string, unknown>[]
   hold(): void
   release(): void
 }

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 
 import type { ExecutionContext } from 'ava'
 
-import { ensureModels, loadTexts } from '../fixtures/make-models.mjs'
+import { ensureModels, isAvailable, loadTexts } from '../fixtures/make-models.mjs'
 import { ROOT } from './process.ts'
 
 const OUT = join(ROOT, 'target', 'test-models')
@@ -33,6 +33,8 @@ export interface ReferenceCase {
   call: Record<string, unknown>
   tokens: number
   truncated: boolean
+  /** Length before normalising, where the folder does not normalise. */
+  norm?: number
   /** f32, little endian, base64 */
   vector: string
 }
@@ -42,16 +44,17 @@ export interface Reference {
   model: string
   source: string
   dims: number
+  tolerance: number
   cases: ReferenceCase[]
   late?: { document: string; call: Record<string, unknown>; chunks: { start: number; end: number; vector: string }[] }[]
   quantized?: { text: string; int8: string; uint8: string; binary: string; ubinary: string }[]
 }
 
-/** Every model that has references. */
+/** Every model that has references and can be made here. */
 export function referenceNames(): string[] {
   return readdirSync(REFERENCES)
-    .filter((file) => file.endsWith('.json'))
-    .map((file) => file.slice(0, -'.json'.length))
+    .map((file) => file.replace('.json', ''))
+    .filter((name) => name !== 'tokenizers' && isAvailable(name))
     .sort()
 }
 
@@ -64,4 +67,10 @@ export function reference(name: string): Reference {
 export function decodeFloats(base64: string): Float32Array {
   const bytes = Buffer.from(base64, 'base64')
   return Float32Array.from({ length: bytes.length / 4 }, (_, i) => bytes.readFloatLE(4 * i))
+}
+
+/** The vector scaled to length 1. */
+export function unitLength(vector: Float32Array): Float32Array {
+  const length = Math.hypot(...vector)
+  return vector.map((x) => x / length)
 }

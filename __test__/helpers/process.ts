@@ -14,25 +14,38 @@ export interface Outcome {
 
 export interface RunOptions {
   env?: Record<string, string | undefined>
-  input?: string | Buffer
-  cwd?: string
-  /** Called with all of stdout so far, whenever there is more. */
-  onStdout?: (stdout: string, kill: (signal: NodeJS.Signals) => void) => void
+  input?: string
+  /** Sends an interrupt, as Ctrl-C does, once this is true. */
+  interruptWhen?: () => boolean
+  /** Closes the reading end of stdout after so many bytes. */
+  closeStdoutAfter?: number
 }
 
-/** Runs Node with the given arguments. `binary` output is latin1. */
-export function runNode(args: string[], { env, input, cwd = ROOT, onStdout }: RunOptions = {}): Promise<Outcome> {
+/** Runs Node with the given arguments. */
+export function runNode(
+  args: string[],
+  { env, input, interruptWhen, closeStdoutAfter }: RunOptions = {},
+): Promise<Outcome> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, args, { cwd, env: { ...process.env, NODE_OPTIONS: '', ...env } })
+    const child = spawn(process.execPath, args, { cwd: ROOT, env: { ...process.env, NODE_OPTIONS: '', ...env } })
     let stdout = ''
     let stderr = ''
     child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
       stdout += chunk
-      onStdout?.(stdout, (signal) => child.kill(signal))
+      if (closeStdoutAfter !== undefined && stdout.length >= closeStdoutAfter) child.stdout.destroy()
     })
     child.stderr.setEncoding('utf8').on('data', (chunk: string) => (stderr += chunk))
+    const timer = setInterval(() => {
+      if (!interruptWhen?.()) return
+      clearInterval(timer)
+      child.kill('SIGINT')
+    }, 20)
     child.on('error', reject)
-    child.on('close', (code, signal) => resolve({ code, signal, stdout, stderr }))
+    child.on('close', (code, signal) => {
+      clearInterval(timer)
+      resolve({ code, signal, stdout, stderr })
+    })
+    // A child that ends early does not read all of its input.
     child.stdin.on('error', () => {})
     child.stdin.end(input ?? '')
   })

@@ -20,3 +20,14 @@ export function largestDifference(a: ArrayLike<number>, b: ArrayLike<number>): n
   }
   return largest
 }
+
+/** The cosine of two vectors. */
+export function cosine(a: ArrayLike<number>, b: ArrayLike<number>): number {
+  let [dot, squaresA, squaresB] = [0, 0, 0]
+  for (let i = 0; i < a.length; i++) {
+    dot += a[i]! * b[i]!
+    squaresA += a[i]! ** 2
+    squaresB += b[i]! ** 2
+  }
+  return dot / Math.sqrt(squaresA * squaresB)
+}

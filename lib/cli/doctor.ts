@@ -1,7 +1,8 @@
 import type { Command } from 'commander'
 
 import { diagnose } from '../doctor.ts'
-import type { Diagnosis } from '../doctor.ts'
+import type { DeviceInfo } from '../devices.ts'
+import type { Diagnosis, FolderState } from '../doctor.ts'
 import { EXIT, interrupt } from './exit.ts'
 
 /** `embedding-engine doctor` */
@@ -22,7 +23,7 @@ async function runDoctor(flags: { model?: string; device?: string; json?: boolea
 }
 
 /** For people. */
-function inWords({ versions, addon, onnxRuntime, devices, core, device, model, ok }: Diagnosis): string {
+function inWords({ versions, addon, onnxRuntime, core, device, model, ok }: Diagnosis): string {
   const lines: string[] = []
   const section = (title: string): void => void lines.push('', title)
   const entry = (good: boolean, text: string): void => void lines.push(`  ${good ? '✓' : '✗'} ${text}`)
@@ -36,56 +37,52 @@ function inWords({ versions, addon, onnxRuntime, devices, core, device, model, o
     if (loaded) entry(true, `${path} (${origin})`)
     else if (!addon.path) entry(false, `${path} (${origin}): ${code}: ${message}\n    ${remedy}`)
   }
-  if (addon.problem && addon.attempts.length === 0) entry(false, addon.problem.message)
-  if (onnxRuntime) {
-    section('ONNX Runtime')
-    const found = onnxRuntime.looked.find((place) => place.found)
-    if (found) entry(true, `${found.path} (${found.origin})`)
-    else if (onnxRuntime.looked.length === 0)
-      entry(false, 'no library for this platform; EMBEDDING_ENGINE_ONNXRUNTIME can name one')
-    for (const { path, origin } of found ? [] : onnxRuntime.looked) entry(false, `${path} (${origin}) is not there`)
-  }
-  if (devices) {
-    section('Devices')
-    for (const { id, name, available, reason, memoryTotal } of devices) {
-      const memory = memoryTotal === undefined ? '' : `, ${size(memoryTotal)}`
-      entry(available, available ? `${id}: ${name}${memory}` : `${id}: ${reason ?? 'cannot be used'}`)
-    }
-  }
+  if (addon.problem && addon.attempts.every(({ loaded }) => loaded)) entry(false, addon.problem.message)
   if (core) {
-    section('Core')
-    lines.push(...indented(core, '  '))
+    section('ONNX Runtime')
+    const origin = onnxRuntime?.looked.find(({ found }) => found)?.origin
+    if ('reason' in core.onnxRuntime) entry(false, core.onnxRuntime.reason)
+    else entry(true, `${core.onnxRuntime.version}: ${core.onnxRuntime.path}${origin ? ` (${origin})` : ''}`)
+    section('Devices')
+    for (const info of core.devices) entry(info.available, deviceInWords(info))
+    const used = typeof core.device === 'string' ? core.device : core.device.reason
+    lines.push(`  used unless a call says otherwise: ${used}, with ${core.threads} threads`)
+    section('Folders')
+    for (const [name, folder] of [
+      ['hub cache', core.cache],
+      ['own state', core.home],
+    ] as const) {
+      entry(!('reason' in folder) && folder.writable, `${name}: ${folderInWords(folder)}`)
+    }
   }
   if (device || model) section('Asked for')
   if (device) entry(device.available, `device ${device.asked}${device.available ? '' : `: ${device.reason}`}`)
   if (model?.info) {
     const { backend, pooling, attention, maxTokens, dtype } = model.info
-    entry(
-      true,
-      `model ${model.asked}: ${backend} on ${model.info.device}, ${dtype}, ${pooling}, ${attention}, ${maxTokens} tokens`,
-    )
+    const words = `${backend} on ${model.info.device}, ${dtype}, ${pooling}, ${attention}, ${maxTokens} tokens`
+    entry(true, `model ${model.asked}: ${words}`)
   }
   if (model?.problem) entry(false, `model ${model.asked}: ${model.problem.message} [${model.problem.code}]`)
-  lines.push('', ok ? 'All is well.' : 'Something that is needed is missing: see ✗ above.')
+  lines.push('', ok ? 'Everything that was asked for is there.' : 'Something that is needed is missing: see ✗ above.')
   return `${lines.join('\n')}\n`
 }
 
-/** What the core tells, whatever it is. */
-function indented(value: Record<string, unknown>, indent: string): string[] {
-  return Object.entries(value).flatMap(([name, item]) => {
-    const label = name.replaceAll(/([A-Z])/g, ' $1').toLowerCase()
-    if (typeof item === 'object' && item !== null && !Array.isArray(item)) {
-      return [`${indent}${label}`, ...indented(item as Record<string, unknown>, `${indent}  `)]
-    }
-    return [`${indent}${label}: ${shown(name, item)}`]
-  })
+function deviceInWords({ id, name, available, reason, memoryTotal, memoryFree, details }: DeviceInfo): string {
+  if (!available) return `${id}: ${reason ?? 'cannot be used'}`
+  const memory =
+    memoryTotal === undefined
+      ? ''
+      : `, ${size(memoryTotal)}${memoryFree === undefined ? '' : `, ${size(memoryFree)} free`}`
+  const more = Object.entries(details).map(
+    ([key, value]) => `\n      ${key}: ${Array.isArray(value) ? value.join(' ') : String(value)}`,
+  )
+  return `${id}: ${name}${memory}${more.join('')}`
 }
 
-function shown(name: string, item: unknown): string {
-  if (Array.isArray(item))
-    return item.map((part) => (typeof part === 'object' ? JSON.stringify(part) : String(part))).join(', ')
-  if (typeof item === 'number' && /bytes|memory|free|size|space/i.test(name)) return size(item)
-  return item === null ? 'none' : String(item)
+function folderInWords(folder: FolderState): string {
+  if ('reason' in folder) return folder.reason
+  const free = folder.freeSpace === null ? '' : `, ${size(folder.freeSpace)} free`
+  return `${folder.path}${folder.exists ? '' : ' (not made yet)'}${folder.writable ? '' : ' (cannot be written)'}${free}`
 }
 
 function size(bytes: number): string {

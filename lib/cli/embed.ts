@@ -19,7 +19,7 @@ import { ProgressBar } from './progress-bar.ts'
 import { FileSink, standardOutput } from './sink.ts'
 import type { Sink } from './sink.ts'
 
-const FORMATS: Record<string, Format> = { jsonl, npy, arrow }
+const FORMATS: Record<string, Format> = { jsonl, npy, arrow, table }
 const EXTENSIONS: Record<string, string> = {
   '.jsonl': 'jsonl',
   '.ndjson': 'jsonl',
@@ -119,6 +119,5 @@ function chooseFormat({ format, json, output }: EmbedFlags): Format {
     throw new UsageError(`--json and --format ${format} exclude each other.`)
   const name = json ? 'jsonl' : (format ?? EXTENSIONS[extname(output ?? '').toLowerCase()])
   if (name !== undefined) return FORMATS[name]!
-  const toTerminal = output === undefined && process.stdout.isTTY
-  return toTerminal ? table : jsonl
+  return output === undefined && process.stdout.isTTY ? table : jsonl
 }

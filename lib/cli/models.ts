@@ -7,7 +7,7 @@ export function addModelsCommand(program: Command): void {
   const models = program.command('models').description('Models that this package knows.')
   models
     .command('list', { isDefault: true })
-    .description('List the models that this package knows by name.')
+    .description('List the models that this package knows by name, and those in the hub cache.')
     .option('--json', 'for programs')
     .action(runList)
 }
@@ -18,9 +18,15 @@ async function runList(flags: { json?: boolean }): Promise<void> {
     process.stdout.write(`${JSON.stringify(entries, undefined, 2)}\n`)
     return
   }
-  const rows = entries.map(({ id, aliases, license }) => [aliases.join(', '), id, license?.name ?? ''])
-  for (const [alias, id, license] of aligned([['alias', 'model', 'licence'], ...rows])) {
-    process.stdout.write(`${alias}  ${id}  ${license}`.trimEnd() + '\n')
+  const rows = entries.map(({ id, aliases, license, dimensions, cached }) => [
+    aliases.join(', '),
+    id,
+    dimensions === null ? '' : String(dimensions),
+    license?.name ?? '',
+    cached ? `${(cached.bytes / 1e9).toFixed(2)} GB` : 'no',
+  ])
+  for (const row of aligned([['alias', 'model', 'dims', 'licence', 'in the cache'], ...rows])) {
+    process.stdout.write(`${row.join('  ').trimEnd()}\n`)
   }
 }
 

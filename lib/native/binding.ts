@@ -6,7 +6,7 @@ export interface Binding {
   NativeEngine: new (optionsJson: string) => NativeEngine
   CancelToken: new () => CancelToken
   /** JSON of {@link DeviceInfo}[]. */
-  listDevices(): string
+  listDevices(optionsJson: string): string
   /** JSON of {@link ModelEntry}[]. */
   listModels(optionsJson: string): string
   /** JSON with what the core knows of itself and its surroundings. */
