@@ -1,6 +1,6 @@
 //! The ids of every reference case, and what must hold of any text.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::reversed_empty_ranges)]
 
 mod common;
 
@@ -48,6 +48,7 @@ fn ids_of_the_references() {
         };
         models += 1;
         assert_eq!(Some(spec.max_tokens as u64), reference["max_tokens"].as_u64(), "{name}");
+        assert_eq!(Some(spec.dimensions as u64), reference["dims"].as_u64(), "{name}");
         let tokenizer = Tokenizer::load(&spec).unwrap();
         for case in reference["cases"].as_array().unwrap() {
             let Some(text) = texts.get(case["text"].as_str().unwrap()) else { continue };
@@ -126,8 +127,11 @@ fn truncation_keeps_the_end() {
     assert_eq!(Tokenizer::load(&spec).unwrap_err().code, Code::InvalidOption);
 }
 
+/// A JSON file of a folder, and what to change in it.
+type Patch<'a> = (&'a str, &'a dyn Fn(&mut Value));
+
 /// A copy of a made model with some of its files replaced.
-fn patched(name: &str, files: &[(&str, &dyn Fn(&mut Value))]) -> tempfile::TempDir {
+fn patched(name: &str, files: &[Patch<'_>]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     copy(&common::model_dir(name), folder.path());
     for (file, change) in files {
@@ -149,7 +153,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-fn load_patched(name: &str, files: &[(&str, &dyn Fn(&mut Value))]) -> Result<Tokenizer, Error> {
+fn load_patched(name: &str, files: &[Patch<'_>]) -> Result<Tokenizer, Error> {
     let folder = patched(name, files);
     Tokenizer::load(&spec_of(folder.path(), &ModelOverrides::default()))
 }

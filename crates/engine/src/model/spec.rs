@@ -41,7 +41,8 @@ pub enum Pooling {
     Max,
     /// The sum divided by the square root of the number of tokens.
     MeanSqrtLen,
-    /// The mean weighted by position: token `i` of the span weighs `i + 1`.
+    /// The mean weighted by position: token `i` of the sequence weighs `i + 1`, also where the span begins
+    /// after a prompt.
     WeightedMean,
     /// The graph pools by itself (ONNX only).
     None,
@@ -122,7 +123,9 @@ pub struct QwenConfig {
     pub output_bias: bool,
     /// RMS norm on each head of q and k (Qwen3).
     pub qk_norm: bool,
-    /// Per layer: how many tokens back (itself included) a token sees; `None` is all.
+    /// Per layer: the sliding window `w` of the configuration; `None` is none. As transformers 5 has it, a
+    /// token sees `w` tokens back, itself included (`i - w < j <= i`); with bidirectional attention it sees
+    /// `w` tokens to each side (`|i - j| <= w`).
     pub windows: Vec<Option<usize>>,
 }
 
@@ -162,7 +165,8 @@ pub struct BertConfig {
     pub max_positions: usize,
     /// Rows of the token type table (row 0 is added to every token).
     pub type_vocab_size: usize,
-    /// Position of the first token: 0 for BERT, `pad_token_id + 1` for RoBERTa and XLM-R.
+    /// Position of the first token: 0 for BERT, `pad_token_id + 1` for RoBERTa and XLM-R. There, a padding
+    /// token that stands in a text (`<pad>`) has the position `pad_token_id` and is not counted.
     pub position_offset: usize,
     /// Epsilon of the layer norms.
     pub layer_norm_eps: f64,
@@ -256,13 +260,16 @@ pub struct ModelSpec {
     pub lower_case: bool,
     /// The longest sequence, special tokens and prompt included.
     pub max_tokens: usize,
-    /// Width of the vectors after the head.
+    /// Width of the vectors by default: that after the head, or `truncate_dim` of
+    /// config_sentence_transformers.json, to which the head's rows are then cut. The full width is among
+    /// [`ModelSpec::matryoshka`] in that case.
     pub dimensions: usize,
     /// Widths that the model was trained to be cut to (Matryoshka), ascending; empty if none.
     pub matryoshka: Vec<usize>,
     /// Licence, where it is known.
     pub license: Option<License>,
-    /// Digest of everything that makes vectors what they are: see [`super::space`].
+    /// Digest of everything that makes vectors what they are: see [`super::content_digest`]. Left empty by
+    /// [`super::describe`], because it takes reading the weights.
     pub content: String,
 }
 
@@ -274,7 +281,7 @@ pub struct ModelOverrides {
     pub causal: Option<bool>,
     /// Forces the pooling.
     pub pooling: Option<Pooling>,
-    /// Lowers the limit (never above what the position table allows).
+    /// The limit of a text in tokens (never above what the positions allow).
     pub max_tokens: Option<usize>,
     /// Matryoshka dimensions.
     pub dimensions: Option<Vec<usize>>,

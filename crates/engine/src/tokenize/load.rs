@@ -9,6 +9,7 @@ use tokenizers::{PostProcessorWrapper, TruncationDirection};
 
 use super::Tokenizer;
 use super::template::Template;
+use super::windows::is_local;
 use crate::error::{Error, Result};
 use crate::model::tokenizer_files::{Settings, settings_beside};
 use crate::model::{Architecture, EndToken, ModelSpec};
@@ -57,6 +58,7 @@ pub(super) fn load(spec: &ModelSpec) -> Result<Tokenizer> {
     special.extend(template.tokens());
     special.sort_unstable();
     Ok(Tokenizer {
+        local: is_local(&inner),
         inner,
         template,
         max_tokens: spec.max_tokens,

@@ -7,14 +7,17 @@
 
 mod load;
 mod template;
+mod windows;
 
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use crate::cancel::Cancel;
 use crate::error::{Code, Error, Result};
 use crate::model::ModelSpec;
 
 use template::Template;
+use windows::{MARGIN, WINDOW};
 
 /// One tokenized text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +52,8 @@ pub struct Tokenizer {
     trim_offsets: bool,
     /// Rows of the embedding table, if the tokenizer has added tokens beyond them.
     table: Option<u32>,
+    /// Whether long texts may be encoded in windows.
+    local: bool,
     /// Ids of special tokens, sorted: sentence-transformers leaves one at the end out of a prompt's length.
     special: Vec<u32>,
 }
@@ -80,10 +85,18 @@ impl Tokenizer {
     /// embedding for; `INVALID_OPTION` for a prompt that leaves nothing to pool; `INTERNAL` if the
     /// tokenizer library fails.
     pub fn encode(&self, text: &str, prompt: Option<&str>) -> Result<Encoded> {
+        self.encode_cancellable(text, prompt, &Cancel::never())
+    }
+
+    /// As [`Tokenizer::encode`]; looks at `cancel` every 64 kB of text.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode`], and `ABORTED`.
+    pub fn encode_cancellable(&self, text: &str, prompt: Option<&str>, cancel: &Cancel) -> Result<Encoded> {
         let prompt = prompt.filter(|prompt| !prompt.is_empty());
         let content = match prompt {
-            Some(prompt) => self.content(&[prompt, text].concat(), false)?.0,
-            None => self.content(text, false)?.0,
+            Some(prompt) => self.content(&[prompt, text].concat(), false, cancel)?.0,
+            None => self.content(text, false, cancel)?.0,
         };
         self.finish(content, prompt).map(|(encoded, _)| encoded)
     }
@@ -104,6 +117,20 @@ impl Tokenizer {
         prompt: Option<&str>,
         chunks: &[Range<usize>],
     ) -> Result<(Encoded, Vec<Range<u32>>)> {
+        self.encode_chunks_cancellable(text, prompt, chunks, &Cancel::never())
+    }
+
+    /// As [`Tokenizer::encode_chunks`]; looks at `cancel` every 64 kB of text.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode`], and `ABORTED`.
+    pub fn encode_chunks_cancellable(
+        &self,
+        text: &str,
+        prompt: Option<&str>,
+        chunks: &[Range<usize>],
+        cancel: &Cancel,
+    ) -> Result<(Encoded, Vec<Range<u32>>)> {
         let prompt = prompt.filter(|prompt| !prompt.is_empty());
         let joined;
         let (whole, prompt_bytes) = match prompt {
@@ -113,7 +140,7 @@ impl Tokenizer {
             }
             None => (text, 0),
         };
-        let (content, offsets) = self.content(whole, true)?;
+        let (content, offsets) = self.content(whole, true, cancel)?;
         let (encoded, kept) = self.finish(content, prompt)?;
 
         // Starts ascend; where a normaliser reorders characters, a token cannot start before the last one.
@@ -142,16 +169,59 @@ impl Tokenizer {
     }
 
     /// Ids of the text alone, with their byte ranges if wanted.
-    fn content(&self, text: &str, offsets: bool) -> Result<(Vec<u32>, Vec<(usize, usize)>)> {
+    fn content(&self, text: &str, offsets: bool, cancel: &Cancel) -> Result<(Vec<u32>, Offsets)> {
+        self.content_in_windows(text, offsets, cancel, WINDOW, MARGIN)
+    }
+
+    fn content_in_windows(
+        &self,
+        text: &str,
+        offsets: bool,
+        cancel: &Cancel,
+        window: usize,
+        margin: usize,
+    ) -> Result<(Vec<u32>, Offsets)> {
+        let (mut ids, mut places) = (Vec::new(), Vec::new());
+        let (mut start, mut size) = (0, window);
+        loop {
+            cancel.check()?;
+            let end = match text.len() - start {
+                rest if rest <= size || !self.local => text.len(),
+                _ => text.floor_char_boundary(start + size),
+            };
+            let part = &text[start..end];
+            let last = end == text.len();
+            let encoding = self.encode_part(part, offsets || !last)?;
+            let (tokens, next) = match last {
+                true => (encoding.len(), part.len()),
+                false => match windows::cut(part, &encoding, margin) {
+                    Some(cut) => cut,
+                    // One word so far: encode it again with more behind it.
+                    None => {
+                        size = size.saturating_mul(8);
+                        continue;
+                    }
+                },
+            };
+            ids.extend_from_slice(&encoding.get_ids()[..tokens]);
+            if offsets {
+                places.extend(encoding.get_offsets()[..tokens].iter().map(|(from, to)| (from + start, to + start)));
+            }
+            if last {
+                return Ok((ids, places));
+            }
+            start += next;
+            size = window;
+        }
+    }
+
+    fn encode_part(&self, part: &str, offsets: bool) -> Result<tokenizers::Encoding> {
         let encoded = catch_unwind(AssertUnwindSafe(|| match offsets {
-            true => self.inner.encode(text, false),
-            false => self.inner.encode_fast(text, false),
+            true => self.inner.encode(part, false),
+            false => self.inner.encode_fast(part, false),
         }));
         match encoded {
-            Ok(Ok(encoding)) => {
-                let offsets = if offsets { encoding.get_offsets().to_vec() } else { Vec::new() };
-                Ok((encoding.get_ids().to_vec(), offsets))
-            }
+            Ok(Ok(encoding)) => Ok(encoding),
             Ok(Err(error)) => Err(Error::internal(format!("The tokenizer failed: {error}."))),
             Err(_) => Err(Error::internal("The tokenizer panicked; its tokenizer.json may be broken.")),
         }
@@ -200,13 +270,16 @@ impl Tokenizer {
     /// How many tokens a prompt takes, as sentence-transformers counts: the prompt alone with its special
     /// tokens, less one if the last of them is special.
     fn prompt_tokens(&self, prompt: &str) -> Result<usize> {
-        let (content, _) = self.content(prompt, false)?;
+        let (content, _) = self.content(prompt, false, &Cancel::never())?;
         let room = self.max_tokens.saturating_sub(self.template.added());
         let ids = self.template.wrap(&content[..content.len().min(room)]);
         let special_end = ids.last().is_some_and(|id| self.special.binary_search(id).is_ok());
         Ok(ids.len() - usize::from(special_end))
     }
 }
+
+/// Byte ranges of tokens in the text.
+type Offsets = Vec<(usize, usize)>;
 
 /// Which part of the content was kept, and where it stands among the ids.
 struct Kept {

@@ -37,12 +37,22 @@ fn providers_are_told_with_reasons() {
     // Microsoft's library for Node has no MIGraphX on any platform.
     let migraphx = providers.iter().find(|provider| provider.kind == "migraphx").expect("known");
     assert!(migraphx.reason.as_ref().is_some_and(|reason| reason.contains("MIGraphXExecutionProvider")));
+    let reasons = providers.iter().filter_map(|provider| provider.reason.as_ref());
+    for reason in reasons {
+        assert!(!reason.contains("[ONNXRuntimeError]") && !reason.contains('\n'), "{reason}");
+    }
 }
 
 #[test]
 fn a_device_that_is_not_there_is_an_error_and_never_the_cpu() {
     let folder = tempfile::tempdir().expect("a folder");
     let spec = spec(&Encoder::default().write(folder.path()), Pooling::Mean, 8);
+    for provider in providers(&options()).iter().filter(|provider| !provider.available) {
+        let error = load(&spec, provider.kind, &options()).map(|_| ()).expect_err("not available");
+        assert_eq!(error.code, Code::DeviceUnavailable, "{}", error.message);
+        assert_eq!(error.details["reason"].as_str(), provider.reason.as_deref());
+        println!("{}", error.message);
+    }
     for (device, code) in
         [("migraphx", Code::DeviceUnavailable), ("metal", Code::DeviceUnavailable), ("cuda:x", Code::InvalidOption)]
     {

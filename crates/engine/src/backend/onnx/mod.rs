@@ -8,12 +8,14 @@
 //! | `session` | opens the session |
 //! | `port`, `inputs`, `outputs` | what goes into the graph and which output is read |
 //! | `rectangles` | which texts share a run |
-//! | `exclusive`, `stop` | one run at a time, and how it is cancelled |
+//! | `message` | what ONNX Runtime's messages mean |
+//! | `exclusive`, `worker` | one run at a time, and how it is cancelled |
 //! | `run` | packed batch in, pooled rows out |
 
 mod exclusive;
 mod graph;
 mod inputs;
+mod message;
 mod outputs;
 mod port;
 mod protobuf;
@@ -22,7 +24,7 @@ mod rectangles;
 mod run;
 mod runtime;
 mod session;
-mod stop;
+mod worker;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -34,8 +36,8 @@ use self::inputs::Inputs;
 use self::port::Port;
 use self::providers::Device;
 use self::rectangles::Limits;
-use self::run::OnnxBackend;
-use self::stop::Stop;
+use self::run::{OnnxBackend, Runner};
+use self::worker::Stop;
 use crate::backend::{Backend, BackendInfo};
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
@@ -89,12 +91,12 @@ pub fn load(spec: &ModelSpec, device: &str, options: &OnnxOptions) -> Result<Arc
         weight_bytes: weights.total(),
     };
     let session = Exclusive::new(session);
-    let mut backend = OnnxBackend { info, file: file.clone(), inputs, output, pooling: spec.pooling, limits, session };
-    if backend.info.width == 0 {
-        backend.info.width = measure_width(&backend, spec)?;
+    let mut runner = Runner { info, file: file.clone(), inputs, output, pooling: spec.pooling, limits, session };
+    if runner.info.width == 0 {
+        runner.info.width = measure_width(&runner, spec)?;
     }
-    check_width(spec, backend.info.width).map_err(name_file)?;
-    Ok(Arc::new(backend))
+    check_width(spec, runner.info.width).map_err(name_file)?;
+    Ok(Arc::new(OnnxBackend(Arc::new(runner))))
 }
 
 /// Path and version of the ONNX Runtime library in use, or why there is none (for `doctor`). Loads
@@ -125,14 +127,14 @@ fn check_tasks(spec: &ModelSpec, inputs: &Inputs) -> Result<()> {
 }
 
 /// The width of the rows by running one token, for graphs that do not tell it.
-fn measure_width(backend: &OnnxBackend, spec: &ModelSpec) -> Result<usize> {
-    let mut session = backend.session.take(&Cancel::never())?;
-    let stop = Stop::new(&backend.output.name).map_err(|error| Error::internal(error.to_string()))?;
+fn measure_width(runner: &Runner, spec: &ModelSpec) -> Result<usize> {
+    let mut session = runner.session.take(&Cancel::never())?;
+    let stop = Stop::new(&runner.output.name)?;
     let task = spec.tasks.values().find_map(|task| task.task_id);
-    let tokens = backend.limits.tokens.unwrap_or(1);
-    backend.execute(&mut session, &stop.options, &[&[0]], tokens, task, |_, shape| {
+    let tokens = runner.limits.tokens.unwrap_or(1);
+    runner.execute(&mut session, &stop, &[&[0]], tokens, task, |_, shape| {
         let width = shape.last().and_then(|&width| usize::try_from(width).ok()).filter(|&width| width > 0);
-        width.ok_or_else(|| Error::unsupported(format!("{}: the output has shape {shape:?}.", backend.file.display())))
+        width.ok_or_else(|| Error::unsupported(format!("{}: the output has shape {shape:?}.", runner.file.display())))
     })
 }
 

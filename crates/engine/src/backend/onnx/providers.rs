@@ -14,6 +14,7 @@ use ort::session::builder::SessionBuilder;
 use ort::sys::OrtEpAssignedSubgraph;
 
 use super::OnnxOptions;
+use super::message::tidy;
 use super::runtime::{self, ENVIRONMENT_VARIABLE, Runtime};
 use crate::error::{Code, Error, Result};
 
@@ -151,8 +152,7 @@ impl Device {
             return Err(fail(not_compiled_in(provider, runtime)));
         }
         for dispatch in (provider.build)(self.index) {
-            let name = dispatch.name();
-            dispatch.register(builder).map_err(|error| fail(format!("{name} refuses: {error}")))?;
+            dispatch.register(builder).map_err(|error| fail(refusal(dispatch.name(), &error)))?;
         }
         Ok(())
     }
@@ -223,12 +223,23 @@ pub fn providers(options: &OnnxOptions) -> Vec<ProviderInfo> {
 }
 
 fn probe(provider: &Provider, runtime: &Runtime) -> Result<(), String> {
-    let told = |error: ort::Error| error.to_string();
+    let told = |error: ort::Error| tidy(error.message()).to_owned();
     if !(provider.is_compiled_in)().map_err(told)? {
         return Err(not_compiled_in(provider, runtime));
     }
     let mut builder = Session::builder(&runtime.environment).map_err(told)?;
-    (provider.build)(0).iter().try_for_each(|dispatch| dispatch.register(&mut builder)).map_err(told)
+    (provider.build)(0)
+        .iter()
+        .try_for_each(|dispatch| dispatch.register(&mut builder).map_err(|error| refusal(dispatch.name(), &error)))
+}
+
+/// Microsoft's libraries know more providers than they come with: those are files of their own.
+fn refusal(name: &str, error: &ort::Error) -> String {
+    let told = tidy(error.message());
+    if told.contains("Failed to load library") {
+        return format!("{told}. Set {ENVIRONMENT_VARIABLE} to a build of ONNX Runtime that comes with {name}.");
+    }
+    format!("{name} refuses: {told}")
 }
 
 fn not_compiled_in(provider: &Provider, runtime: &Runtime) -> String {

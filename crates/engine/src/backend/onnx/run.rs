@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use ort::session::{HasSelectedOutputs, RunOptions, Session};
+use ort::session::Session;
 
 use super::exclusive::Exclusive;
 use super::inputs::Inputs;
+use super::message::{is_out_of_bounds, is_out_of_memory, tidy};
 use super::outputs::{Level, Output, Values};
 use super::rectangles::{Limits, Rectangle, rectangles};
-use super::session::is_out_of_memory;
-use super::stop::Stop;
+use super::worker::{Stop, cancellable};
 use crate::backend::pool::pool_rows;
 use crate::backend::{Backend, BackendInfo};
 use crate::batch::{PackedBatch, Span};
@@ -19,8 +20,11 @@ use crate::cancel::Cancel;
 use crate::error::{Code, Error, Result};
 use crate::model::Pooling;
 
-/// A graph in a session.
-pub(super) struct OnnxBackend {
+/// A graph in a session, shared with the thread of a run.
+pub(super) struct OnnxBackend(pub(super) Arc<Runner>);
+
+/// What a run needs to know.
+pub(super) struct Runner {
     pub(super) info: BackendInfo,
     /// For messages.
     pub(super) file: PathBuf,
@@ -33,42 +37,25 @@ pub(super) struct OnnxBackend {
 
 impl Backend for OnnxBackend {
     fn info(&self) -> &BackendInfo {
-        &self.info
+        &self.0.info
     }
 
-    /// Cancelling ends a run between two operators. On a CPU one operator of a graph of 0.5 B
-    /// parameters takes less than 200 ms as long as a rectangle stays within a few thousand cells; a
-    /// single text that is longer than that can take longer to stop.
+    /// A call that is cancelled ends within 200 ms, whatever the length of the texts. ONNX Runtime
+    /// itself stops between two operators; until then the next call waits for the session.
     ///
     /// # Errors
     /// Besides those of the trait: `TEXT_TOO_LONG` where the graph fixes the length of its rows,
     /// `MODEL_UNSUPPORTED` for spans within a text where the graph pools by itself, `BAD_CHECKPOINT`
     /// for an id that the graph's vocabulary does not have.
     fn run(&self, batch: &PackedBatch, cancel: &Cancel) -> Result<Vec<f32>> {
-        let wanted = self.check(batch)?;
-        let width = self.info.width;
-        // A row that were never filled would be refused by the final check of the engine.
-        let mut rows = vec![f32::NAN; batch.spans.len() * width];
-        if rows.is_empty() {
-            return Ok(rows);
+        cancel.check()?;
+        let wanted = self.0.check(batch)?;
+        if batch.spans.is_empty() {
+            return Ok(Vec::new());
         }
-        let mut session = self.session.take(cancel)?;
-        let stop = Stop::new(&self.output.name).map_err(|error| Error::internal(error.to_string()))?;
-        stop.watch(cancel, || {
-            for (task, sequences) in by_task(batch, &wanted) {
-                let lengths: Vec<_> = sequences.iter().map(|&sequence| batch.len_of(sequence)).collect();
-                for Rectangle { texts, tokens } in rectangles(&lengths, self.limits) {
-                    cancel.check()?;
-                    let texts: Vec<_> = texts.into_iter().map(|text| sequences[text]).collect();
-                    let run = Run { batch, task, texts: &texts, tokens, wanted: &wanted };
-                    self.run_rectangle(&mut session, &stop.options, &run, &mut rows).map_err(|error| {
-                        // A terminated run fails like any other.
-                        if cancel.is_cancelled() { Error::aborted() } else { error }
-                    })?;
-                }
-            }
-            Ok(rows)
-        })
+        let (runner, batch) = (Arc::clone(&self.0), batch.clone());
+        let stop = Stop::new(&runner.output.name)?;
+        cancellable(cancel, stop, move |stop, cancel| runner.run_batch(&batch, &wanted, stop, cancel))
     }
 }
 
@@ -84,7 +71,7 @@ struct Run<'a> {
     wanted: &'a [Vec<usize>],
 }
 
-impl OnnxBackend {
+impl Runner {
     /// Makes sure that the batch is sound and that the graph can run it; gives the output rows of
     /// each sequence.
     fn check(&self, batch: &PackedBatch) -> Result<Vec<Vec<usize>>> {
@@ -126,15 +113,25 @@ impl OnnxBackend {
         Ok(wanted)
     }
 
-    fn run_rectangle(
-        &self,
-        session: &mut Session,
-        options: &RunOptions<HasSelectedOutputs>,
-        run: &Run<'_>,
-        rows: &mut [f32],
-    ) -> Result<()> {
+    fn run_batch(&self, batch: &PackedBatch, wanted: &[Vec<usize>], stop: &Stop, cancel: &Cancel) -> Result<Vec<f32>> {
+        // A row that were never filled would be refused by the final check of the engine.
+        let mut rows = vec![f32::NAN; batch.spans.len() * self.info.width];
+        let mut session = self.session.take(cancel)?;
+        for (task, sequences) in by_task(batch, wanted) {
+            let lengths: Vec<_> = sequences.iter().map(|&sequence| batch.len_of(sequence)).collect();
+            for Rectangle { texts, tokens } in rectangles(&lengths, self.limits) {
+                cancel.check()?;
+                let texts: Vec<_> = texts.into_iter().map(|text| sequences[text]).collect();
+                let run = Run { batch, task, texts: &texts, tokens, wanted };
+                self.run_rectangle(&mut session, stop, &run, &mut rows)?;
+            }
+        }
+        Ok(rows)
+    }
+
+    fn run_rectangle(&self, session: &mut Session, stop: &Stop, run: &Run<'_>, rows: &mut [f32]) -> Result<()> {
         let ids: Vec<_> = run.texts.iter().map(|&text| &run.batch.ids[run.batch.range(text)]).collect();
-        self.execute(session, options, &ids, run.tokens, run.task, |values, shape| {
+        self.execute(session, stop, &ids, run.tokens, run.task, |values, shape| {
             let width = self.info.width;
             self.expect_shape(shape, run, width)?;
             let (mut scratch, mut pooled) = (Vec::new(), Vec::new());
@@ -180,7 +177,7 @@ impl OnnxBackend {
     pub(super) fn execute<T>(
         &self,
         session: &mut Session,
-        options: &RunOptions<HasSelectedOutputs>,
+        stop: &Stop,
         ids: &[&[u32]],
         tokens: usize,
         task: Option<i64>,
@@ -193,8 +190,9 @@ impl OnnxBackend {
             ids.resize(rows.max(ids.len()), filler);
         }
         let inputs = self.inputs.values(&ids, tokens, task.filter(|_| self.inputs.has_task))?;
-        let outputs =
-            session.run_with_options(inputs, options).map_err(|error| self.explain(&error, ids.len(), tokens))?;
+        let outputs = session
+            .run_with_options(inputs, stop.options())
+            .map_err(|error| self.explain(&error, ids.len(), tokens))?;
         let output = outputs
             .get(&self.output.name)
             .ok_or_else(|| Error::internal(format!("the run gave no output {}", self.output.name)))?;
@@ -204,12 +202,12 @@ impl OnnxBackend {
 
     /// What a failed run means.
     fn explain(&self, error: &ort::Error, rows: usize, tokens: usize) -> Error {
-        let told = error.message();
+        let told = tidy(error.message());
         if is_out_of_memory(told) {
             let message = format!("No memory left for a run of {rows} × {tokens} tokens: {told}");
             return Error::new(Code::OutOfMemory, message).with("tokens", rows * tokens);
         }
-        if told.contains("out of data bounds") || told.contains("out of bounds") {
+        if is_out_of_bounds(told) {
             let message = format!("the tokenizer gives ids, or a length, that the graph has no embeddings for: {told}");
             return Error::bad_checkpoint(&self.file, message);
         }

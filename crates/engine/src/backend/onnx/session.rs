@@ -8,6 +8,7 @@ use ort::ep;
 use ort::session::Session;
 use ort::session::builder::{AutoDevicePolicy, GraphOptimizationLevel, SessionBuilder};
 
+use super::message::{is_out_of_memory, is_too_new, tidy};
 use super::providers::Device;
 use super::runtime::Runtime;
 use crate::error::{Code, Error, Result};
@@ -41,6 +42,12 @@ pub(super) fn open(file: &Path, device: &Device, runtime: &Runtime, threads: usi
 }
 
 fn configure(runtime: &Runtime, device: &Device, threads: usize) -> ort::Result<SessionBuilder> {
+    // ONNX Runtime's own default counts the cores of the machine, not those that this process may use,
+    // and pins its threads to them.
+    let threads = match threads {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        threads => threads,
+    };
     let builder = Session::builder(&runtime.environment)?
         // ort's default lets ONNX Runtime choose an accelerator by itself (CoreML on every Mac).
         .with_auto_device(AutoDevicePolicy::PreferCPU)?
@@ -65,15 +72,12 @@ fn configure(runtime: &Runtime, device: &Device, threads: usize) -> ort::Result<
 
 /// What a failure to open the session means.
 fn explain(file: &Path, device: &Device, error: &ort::Error) -> Error {
-    let told = error.message();
-    let says = |words: &[&str]| words.iter().any(|word| told.contains(word));
+    let told = tidy(error.message());
     if is_out_of_memory(told) {
         let message = format!("{}: no memory left while loading: {told}", file.display());
         return Error::new(Code::OutOfMemory, message);
     }
-    if error.code() == ErrorCode::NotImplemented
-        || says(&["No Op registered", "is not a registered function", "Unsupported model IR version", "opset"])
-    {
+    if error.code() == ErrorCode::NotImplemented || is_too_new(told) {
         let message = format!("{}: this ONNX Runtime cannot run the graph, a newer one may: {told}", file.display());
         return Error::unsupported(message);
     }
@@ -82,11 +86,4 @@ fn explain(file: &Path, device: &Device, error: &ort::Error) -> Error {
         return Error::new(Code::DeviceUnavailable, message).with("device", device.label.as_str());
     }
     Error::bad_checkpoint(file, format!("ONNX Runtime cannot load the graph: {told}"))
-}
-
-/// Whether a message of ONNX Runtime is that of a failed allocation: there is no code for it.
-pub(super) fn is_out_of_memory(told: &str) -> bool {
-    ["bad allocation", "bad_alloc", "Failed to allocate memory", "out of memory"]
-        .iter()
-        .any(|words| told.contains(words))
 }

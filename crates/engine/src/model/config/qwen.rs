@@ -91,7 +91,7 @@ fn rope_theta(config: &Json) -> Result<f64> {
 fn partial(config: &Json) -> Result<()> {
     match config.number("partial_rotary_factor")? {
         None => Ok(()),
-        Some(factor) if factor == 1.0 => Ok(()),
+        Some(1.0) => Ok(()),
         Some(factor) => {
             Err(unsupported(config, format!("RoPE turns {factor} of each head. Supported is the whole head")))
         }
