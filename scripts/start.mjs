@@ -27,8 +27,8 @@ async function show(model, texts) {
     `${used.id}: ${used.backend} on ${used.device}, ${dimensions} dimensions, ${usage.tokens} tokens, space ${space}\n`,
   )
   console.log(`Nearest to: ${texts[0]}`)
-  for (const { index, score } of topK(embeddings[0], embeddings, 5))
-    console.log(`  ${score.toFixed(4)}  ${texts[index]}`)
+  for (const { index, score } of topK(embeddings[0], embeddings.slice(1), 5))
+    console.log(`  ${score.toFixed(4)}  ${texts[index + 1]}`)
 }
 
 /** A few lines of our own sources that say something. */
