@@ -3,7 +3,7 @@
 //   npm start -- ./folder ["text" …]      a model folder of yours
 import { execFileSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 
 import { ROOT, SetupError, main, setup } from './setup.mjs'
 
@@ -50,7 +50,9 @@ async function makeRandomModel() {
 }
 
 await main(async () => {
-  const [model, ...texts] = process.argv.slice(2)
+  const [named, ...texts] = process.argv.slice(2)
+  // npm runs this in the root, but a path is meant from where the user is.
+  const model = named?.startsWith('.') ? resolve(process.env.INIT_CWD ?? '.', named) : named
   await setup()
   console.log()
   cli('doctor', ...(model === undefined ? [] : ['--model', model]))
