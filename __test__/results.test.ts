@@ -1,7 +1,7 @@
 // What results say about themselves, and what the options of a call do, on the real core.
 import test from 'ava'
 import { EmbeddingEngine, listDevices, listModels } from 'embedding-engine'
-import type { EmbeddingProgress } from 'embedding-engine'
+import type { EmbeddingError, EmbeddingProgress } from 'embedding-engine'
 
 import { rejectsWith } from './helpers/errors.ts'
 import { model, texts } from './helpers/models.ts'
@@ -162,19 +162,23 @@ test('a device that cannot be used is refused with every attempt', async (t) => 
   await rejectsWith(t, own.embed('a', { model: model('bert-mean') }), 'DEVICE_UNAVAILABLE', unusable!.kind)
 })
 
-test('a full queue fails at once; a call alone never fills it', async (t) => {
+test('a full queue fails at once; a call alone never fills it, and a stream waits', async (t) => {
+  const path = model('bert-mean')
   await using own = new EmbeddingEngine({ device: 'cpu', maxQueuedTokens: 100 })
   const batch = Array.from({ length: 1000 }, (_, i) => `some words and ${i}`)
-  const job = own.embedBatch(batch, { model: model('bert-mean') })
-  await rejectsWith(t, own.embedBatch(batch, { model: model('bert-mean') }), 'QUEUE_FULL', '100')
-  t.is((await job).embeddings.length, 1000)
-  // A stream waits for room.
-  const again = own.embedBatch(batch, { model: model('bert-mean') })
+  // The job waits for its model, and so fills the queue, once the model is being loaded.
+  let job: Promise<{ embeddings: unknown[] }> | undefined
+  await new Promise<unknown>((onProgress) => (job = own.embedBatch(batch, { model: path, onProgress })))
+  const refused = await own.embedBatch(batch, { model: path }).then(
+    () => undefined,
+    (error: EmbeddingError) => error,
+  )
+  t.is(refused?.code, 'QUEUE_FULL', refused?.message)
+  t.true(refused?.message.includes('100'))
   let streamed = 0
-  for await (const { embeddings } of own.embedStream(batch, { model: model('bert-mean') }))
-    streamed += embeddings.length
+  for await (const { embeddings } of own.embedStream(batch, { model: path })) streamed += embeddings.length
   t.is(streamed, 1000)
-  await again
+  t.is((await job)?.embeddings.length, 1000)
 })
 
 test('devices: the CPU is there, with its features', async (t) => {

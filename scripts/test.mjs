@@ -52,7 +52,7 @@ async function testApi(args) {
   const lines = (mark) => output.split('\n').filter((line) => line.trimStart().startsWith(mark)).length
   const others =
     /^\s+(\d+) (?:uncaught exceptions?|unhandled rejections?|tests? remained pending.*|tests? timed out.*)$/gm
-  return counted('api', code, lines('✔ '), lines('✘ ') + sum(output, others))
+  return counted('api', code, lines('✔ '), lines('✘ [fail]') + sum(output, others))
 }
 
 await main(async () => {
