@@ -10,7 +10,7 @@ function tee(command, args) {
   return new Promise((resolve, reject) => {
     const child = spawn(command, args, { cwd: ROOT, stdio: ['ignore', 'pipe', 'inherit'] })
     let output = ''
-    child.stdout.on('data', (chunk) => {
+    child.stdout.setEncoding('utf8').on('data', (chunk) => {
       process.stdout.write(chunk)
       output += chunk
     })
@@ -48,9 +48,11 @@ async function testApi(args) {
   console.log('\n[test] Public API: ava')
   const ava = join(ROOT, 'node_modules/ava/entrypoints/cli.mjs')
   const { code, output } = await tee(process.execPath, [ava, ...args])
-  const failed = sum(output, /^\s+(\d+) (?:tests?|hooks?|known failures?) (?:failed|timed out|remained pending.*)$/gm)
-  const uncaught = sum(output, /^\s+(\d+) (?:uncaught exceptions?|unhandled rejections?)$/gm)
-  return counted('api', code, sum(output, /^\s+(\d+) tests? passed$/gm), failed + uncaught)
+  // ava's closing lines leave out how many passed where some failed: each test has a line of its own.
+  const lines = (mark) => output.split('\n').filter((line) => line.trimStart().startsWith(mark)).length
+  const others =
+    /^\s+(\d+) (?:uncaught exceptions?|unhandled rejections?|tests? remained pending.*|tests? timed out.*)$/gm
+  return counted('api', code, lines('✔ '), lines('✘ ') + sum(output, others))
 }
 
 await main(async () => {
