@@ -34,6 +34,16 @@ test.serial('aborted before: rejects with the reason, and the core is not asked'
   await t.throwsAsync(preloadModels('fake', { signal: AbortSignal.abort(reason) }), { is: reason })
 })
 
+test.serial('aborted in the turn of the call: the core is not asked', async (t) => {
+  const calls = core.calls.length
+  const controller = new AbortController()
+  const running = embed('a', { model, signal: controller.signal })
+  const reason = new Error('at once')
+  controller.abort(reason)
+  await t.throwsAsync(running, { is: reason })
+  t.is(core.calls.length, calls)
+})
+
 test.serial('aborted during: rejects at once with the reason, cancels the core, and leaves no listener', async (t) => {
   core.hold()
   const { controller, signal, listeners } = countedSignal()

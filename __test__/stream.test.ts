@@ -175,3 +175,10 @@ test.serial('progress counts over the whole stream', async (t) => {
   t.true(seen.length <= 6, `${seen.length} events`)
   t.like(seen.at(-1), { status: 'embedding', done: 1002, total: 4 })
 })
+
+test.serial('a stream tells once that its model is ready', async (t) => {
+  const seen: string[] = []
+  const texts = Array.from({ length: 8 }, () => 'x')
+  await collect(embedStream(texts, { model: 'loads', batchSize: 2, onProgress: ({ status }) => seen.push(status) }))
+  t.deepEqual(seen.filter((status) => status === 'ready').length, 1)
+})

@@ -25,10 +25,15 @@ export async function callNative<T>(
   signal?.throwIfAborted()
   const cancel = new (loadAddon().binding.CancelToken)()
   const relay = onProgress && new ProgressRelay(onProgress)
+  let loading = false
   const onEvent = (json: string): void => {
     const event = JSON.parse(json) as EmbeddingProgress
-    if (event.status === 'loading') logger.debug(`loading ${event.model}`)
-    if (event.status === 'ready') logger.info(`${event.model} is ready on ${event.device}`)
+    if (event.status === 'loading') {
+      loading = true
+      logger.debug(`loading ${event.model}`)
+    }
+    // Every call hears that its model is ready; only a model that was loaded for it is worth a message.
+    if (event.status === 'ready' && loading) logger.info(`${event.model} is ready on ${event.device}`)
     relay?.send(event)
   }
 

@@ -198,6 +198,7 @@ class StreamProgress {
   readonly #relay: ProgressRelay
   readonly #total: number | undefined
   readonly #begin = performance.now()
+  #ready = false
 
   constructor(callback: ProgressCallback, source: TextSource) {
     this.#relay = new ProgressRelay(callback)
@@ -207,7 +208,12 @@ class StreamProgress {
   /** What the part that begins at `offset` reports to. */
   from(offset: number): ProgressCallback {
     return (event) => {
-      if (event.status !== 'embedding') return this.#relay.send(event)
+      if (event.status !== 'embedding') {
+        // Each part hears that the model is ready; the stream tells it once, and again after it was loaded again.
+        if (!(event.status === 'ready' && this.#ready)) this.#relay.send(event)
+        this.#ready = event.status === 'ready'
+        return
+      }
       const done = offset + event.done
       const known = this.#total === undefined ? {} : { total: this.#total, etaSeconds: this.#eta(done, this.#total) }
       this.#relay.send({ status: 'embedding', done, tokensPerSecond: event.tokensPerSecond, ...known })

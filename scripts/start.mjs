@@ -3,7 +3,7 @@
 //   npm start -- ./folder ["text" …]      a model folder of yours
 import { execFileSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 
 import { ROOT, SetupError, main, setup } from './setup.mjs'
 
@@ -27,8 +27,8 @@ async function show(model, texts) {
     `${used.id}: ${used.backend} on ${used.device}, ${dimensions} dimensions, ${usage.tokens} tokens, space ${space}\n`,
   )
   console.log(`Nearest to: ${texts[0]}`)
-  for (const { index, score } of topK(embeddings[0], embeddings, 5))
-    console.log(`  ${score.toFixed(4)}  ${texts[index]}`)
+  for (const { index, score } of topK(embeddings[0], embeddings.slice(1), 5))
+    console.log(`  ${score.toFixed(4)}  ${texts[index + 1]}`)
 }
 
 /** A few lines of our own sources that say something. */
@@ -50,7 +50,9 @@ async function makeRandomModel() {
 }
 
 await main(async () => {
-  const [model, ...texts] = process.argv.slice(2)
+  const [named, ...texts] = process.argv.slice(2)
+  // npm runs this in the root, but a path is meant from where the user is.
+  const model = named?.startsWith('.') ? resolve(process.env.INIT_CWD ?? '.', named) : named
   await setup()
   console.log()
   cli('doctor', ...(model === undefined ? [] : ['--model', model]))

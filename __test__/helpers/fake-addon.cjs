@@ -44,7 +44,8 @@ class NativeEngine {
       onEvent(JSON.stringify({ status: 'embedding', done: i + 1, total: 1000, tokensPerSecond: 10, etaSeconds: 1 }))
     }
     if (request.model === 'loads') {
-      onEvent(JSON.stringify({ status: 'loading', model: request.model }))
+      if (!this.loaded) onEvent(JSON.stringify({ status: 'loading', model: request.model }))
+      this.loaded = true
       onEvent(JSON.stringify({ status: 'ready', model: request.model, device: 'fake' }))
     }
     if (holding) {
