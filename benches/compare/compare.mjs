@@ -13,6 +13,8 @@ import { SETS, makeTexts } from './texts.mjs'
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const BENCH_MODELS = ['bench-minilm', 'bench-qwen2-0.5b']
 const BATCH_SIZES = [1, 4, 8, 32]
+/** What an engine does in a round lasts at least this long: one pass may be too short to tell. */
+const LEAST_MS = 1000
 
 const USAGE = `node benches/compare/compare.mjs [options]
   --model <folder>       a sentence-transformers folder, or ${BENCH_MODELS.join(' or ')}; may be repeated (both of these)
@@ -153,7 +155,7 @@ async function measureSet(name, { live, errors, order, limit }) {
   for (let round = 1; round <= options.rounds; round++) {
     say(`${name}: round ${round} of ${options.rounds}`)
     await each(live, errors, async (peer) => {
-      const { wall_ms, cpu_ms } = await peer.ask({ cmd: 'run' })
+      const { wall_ms, cpu_ms } = await peer.ask({ cmd: 'run', least_ms: LEAST_MS })
       results.get(peer).wall.push(wall_ms)
       results.get(peer).cpu.push(cpu_ms)
     })
