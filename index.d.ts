@@ -691,10 +691,10 @@ interface DeviceInfo {
  * @throws EmbeddingError `NATIVE_LOAD_FAILED`
  * @example
  * ```ts
- * for (const { id, available, reason } of await listDevices()) console.log(id, available ? 'usable' : reason)
+ * for (const { id, available, reason } of listDevices()) console.log(id, available ? 'usable' : reason)
  * ```
  */
-declare function listDevices(): Promise<DeviceInfo[]>;
+declare function listDevices(): DeviceInfo[];
 
 /** A model that this package knows by name, or finds in the hub cache, or both. */
 interface ModelEntry {
@@ -738,10 +738,10 @@ interface CachedModel {
  * @throws EmbeddingError `NATIVE_LOAD_FAILED`, `INVALID_OPTION`
  * @example
  * ```ts
- * for (const { id, aliases, cached } of await listModels()) console.log(id, aliases, cached ? 'here' : 'not here')
+ * for (const { id, aliases, cached } of listModels()) console.log(id, aliases, cached ? 'here' : 'not here')
  * ```
  */
-declare function listModels(options?: Pick<EngineOptions, 'cacheDir'>): Promise<ModelEntry[]>;
+declare function listModels(options?: Pick<EngineOptions, 'cacheDir'>): ModelEntry[];
 
 /** A vector: numbers, or one of the typed arrays that this package gives. */
 type Vector = readonly number[] | Float32Array | Float64Array | Int8Array | Uint8Array;

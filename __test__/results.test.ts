@@ -156,7 +156,7 @@ test('progress tells of loading, readiness and texts', async (t) => {
 })
 
 test('a device that cannot be used is refused with every attempt', async (t) => {
-  const unusable = (await listDevices()).find(({ available }) => !available)
+  const unusable = listDevices().find(({ available }) => !available)
   t.truthy(unusable)
   await using own = new EmbeddingEngine({ device: unusable!.id })
   await rejectsWith(t, own.embed('a', { model: model('bert-mean') }), 'DEVICE_UNAVAILABLE', unusable!.kind)
@@ -182,13 +182,13 @@ test('a full queue fails at once; a call alone never fills it, and a stream wait
 })
 
 test('devices: the CPU is there, with its features', async (t) => {
-  const cpu = (await listDevices()).find(({ id }) => id === 'cpu')
+  const cpu = listDevices().find(({ id }) => id === 'cpu')
   t.like(cpu, { kind: 'cpu', available: true })
-  for (const { available, reason } of await listDevices()) t.is(available, reason === undefined)
+  for (const { available, reason } of listDevices()) t.is(available, reason === undefined)
 })
 
 test('models: the known ones with their names and licences', async (t) => {
-  const models = await listModels()
+  const models = listModels()
   const code = models.find(({ aliases }) => aliases.includes('code'))
   t.is(code?.id, 'Qodo/Qodo-Embed-1-1.5B')
   t.truthy(code?.license?.name)

@@ -28,10 +28,10 @@ export interface DeviceInfo {
  * @throws EmbeddingError `NATIVE_LOAD_FAILED`
  * @example
  * ```ts
- * for (const { id, available, reason } of await listDevices()) console.log(id, available ? 'usable' : reason)
+ * for (const { id, available, reason } of listDevices()) console.log(id, available ? 'usable' : reason)
  * ```
  */
-export async function listDevices(): Promise<DeviceInfo[]> {
+export function listDevices(): DeviceInfo[] {
   try {
     const addon = loadAddon()
     return JSON.parse(addon.binding.listDevices(coreOptions({}, addon))) as DeviceInfo[]

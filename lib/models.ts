@@ -45,10 +45,10 @@ export interface CachedModel {
  * @throws EmbeddingError `NATIVE_LOAD_FAILED`, `INVALID_OPTION`
  * @example
  * ```ts
- * for (const { id, aliases, cached } of await listModels()) console.log(id, aliases, cached ? 'here' : 'not here')
+ * for (const { id, aliases, cached } of listModels()) console.log(id, aliases, cached ? 'here' : 'not here')
  * ```
  */
-export async function listModels(options: Pick<EngineOptions, 'cacheDir'> = {}): Promise<ModelEntry[]> {
+export function listModels(options: Pick<EngineOptions, 'cacheDir'> = {}): ModelEntry[] {
   checkEngineOptions(options)
   try {
     const addon = loadAddon()

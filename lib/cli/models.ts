@@ -13,7 +13,7 @@ export function addModelsCommand(program: Command): void {
 }
 
 async function runList(flags: { json?: boolean }): Promise<void> {
-  const entries = await listModels()
+  const entries = listModels()
   if (flags.json) {
     process.stdout.write(`${JSON.stringify(entries, undefined, 2)}\n`)
     return

@@ -112,7 +112,7 @@ impl NativeEngine {
         text: &[u8],
         lengths: &[u32],
         cancel: &CancelToken,
-        on_event: Option<EventCallback<'_>>,
+        #[napi(ts_arg_type = "(json: string) => void")] on_event: Option<EventCallback<'_>>,
     ) -> napi::Result<Object<'env>> {
         guarded_napi(|| {
             let events = on_event.map(|callback| Events::new(env, &callback)).transpose()?;
@@ -135,7 +135,7 @@ impl NativeEngine {
         text: &[u8],
         lengths: &[u32],
         cancel: &CancelToken,
-        on_event: Option<EventCallback<'_>>,
+        #[napi(ts_arg_type = "(json: string) => void")] on_event: Option<EventCallback<'_>>,
     ) -> napi::Result<Object<'env>> {
         guarded_napi(|| {
             let events = on_event.map(|callback| Events::new(env, &callback)).transpose()?;
@@ -157,7 +157,7 @@ impl NativeEngine {
         env: &'env Env,
         request_json: String,
         cancel: &CancelToken,
-        on_event: Option<EventCallback<'_>>,
+        #[napi(ts_arg_type = "(json: string) => void")] on_event: Option<EventCallback<'_>>,
     ) -> napi::Result<Object<'env>> {
         guarded_napi(|| {
             let events = on_event.map(|callback| Events::new(env, &callback)).transpose()?;

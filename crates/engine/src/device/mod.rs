@@ -60,10 +60,15 @@ impl Accelerator {
         }
         let own = format!("This build of embedding-engine has no encoders for {}.", self.name);
         match provider.and_then(|provider| provider.reason.as_deref()) {
-            Some(reason) => format!("{own} For ONNX models: {}", sentence(reason)),
+            Some(reason) => format!("{own} For ONNX models: {}", sentence(plain(reason))),
             None => own,
         }
     }
+}
+
+/// Without what ONNX Runtime puts before its messages: source line, function, code.
+fn plain(reason: &str) -> &str {
+    reason.rsplit("[ONNXRuntimeError]").next().and_then(|rest| rest.splitn(4, " : ").nth(3)).unwrap_or(reason)
 }
 
 /// Ends with one full stop.
@@ -188,6 +193,14 @@ mod tests {
             assert!(reason.ends_with('.') && error.message.contains(reason), "{}", error.message);
         }
         assert_eq!(choose("cuda:1").unwrap_err().details["attempts"][0]["device"], "cuda:1");
+    }
+
+    #[test]
+    fn reasons_are_for_people() {
+        let raw =
+            "/src/provider.cc:1988 Get() [ONNXRuntimeError] : 1 : FAIL : Failed to load library x.so with error: no";
+        assert_eq!(sentence(plain(raw)), "Failed to load library x.so with error: no.");
+        assert_eq!(sentence(plain("There is none.")), "There is none.");
     }
 
     #[test]

@@ -27,16 +27,23 @@ struct Target {
     described: Arc<Described>,
 }
 
-/// Finds and describes a model, and hands it to `next` on a task thread.
+/// Finds and describes a model, and hands it to `next` on a task thread. Calls that will need its weights
+/// pass a `reporter`: for their user loading begins here.
 fn find<T: Send + 'static>(
     inner: &Arc<Inner>,
     settle: &Arc<Settle<T>>,
+    reporter: Option<&Reporter>,
     reference: Reference,
     next: impl FnOnce(Target) -> Result<()> + Send + 'static,
 ) -> Result<()> {
     let Reference { model, overrides } = reference;
     let located = inner.models.loader.locate(&model, settle.stop())?;
     let key = ModelKey::new(&located, &overrides);
+    if let Some(reporter) = reporter
+        && !inner.models.is_loaded(&key)
+    {
+        reporter.send(Event::Loading { model: located.id.clone() });
+    }
     let waiter = {
         let (inner, settle, located, key) = (Arc::clone(inner), Arc::clone(settle), located.clone(), key.clone());
         Box::new(move |described: Result<Arc<Described>>| {
@@ -54,7 +61,7 @@ fn find<T: Send + 'static>(
     Ok(())
 }
 
-/// Loads the weights of a model, telling so, and hands it to `next`.
+/// Loads the weights of a model and hands it to `next`.
 fn load<T: Send + 'static>(
     inner: &Arc<Inner>,
     settle: &Arc<Settle<T>>,
@@ -63,17 +70,13 @@ fn load<T: Send + 'static>(
     next: impl FnOnce(Arc<LoadedModel>, Located) -> Result<()> + Send + 'static,
 ) {
     let Target { located, key, described } = target;
-    let name = described.description.spec.id.clone();
-    if !inner.models.is_loaded(&key) {
-        reporter.send(Event::Loading { model: name.clone() });
-    }
     let waiter = {
         let (settle, reporter) = (Arc::clone(settle), reporter.clone());
         Box::new(move |loaded: Result<Arc<LoadedModel>>| {
             settle.clone().step("starting a call", || {
                 let loaded = loaded?;
                 loaded.touch();
-                reporter.send(Event::Ready { model: name, device: loaded.info.device.clone() });
+                reporter.send(Event::Ready { model: located.id.clone(), device: loaded.info.device.clone() });
                 next(loaded, located)
             });
         })
@@ -134,7 +137,9 @@ impl EmbedCall {
         check_empty(&texts)?;
         let reference = reference::resolve(self.request.model.as_deref(), Some(&texts), &self.inner.options)?;
         let call = Arc::clone(&self);
-        find(&self.inner, &self.settle, reference, move |target| call.encode(reservation, texts, target))
+        find(&self.inner, &self.settle, Some(&self.reporter), reference, move |target| {
+            call.encode(reservation, texts, target)
+        })
     }
 
     fn encode(self: Arc<Self>, reservation: Arc<Reservation>, texts: Texts, target: Target) -> Result<()> {
@@ -321,7 +326,7 @@ impl CountCall {
             settle.clone().step("starting a call", || {
                 let reference = reference::resolve(request.model.as_deref(), Some(&texts), &inner.options)?;
                 let (tasks, call) = (Arc::clone(&inner), Arc::clone(&settle));
-                find(&inner, &settle, reference, move |target| {
+                find(&inner, &settle, None, reference, move |target| {
                     Self::encode(&tasks, call, &request, texts, &target);
                     Ok(())
                 })
@@ -363,7 +368,7 @@ impl PreloadCall {
             settle.clone().step("starting a call", || {
                 let (engine, call) = (Arc::clone(&inner), Arc::clone(&settle));
                 let reference = reference::resolve(request.model.as_deref(), None, &inner.options)?;
-                find(&inner, &settle, reference, move |target| {
+                find(&inner, &settle, Some(&reporter.clone()), reference, move |target| {
                     let told = Arc::clone(&call);
                     load(&engine, &call, &reporter, target, move |model, located| {
                         let report = model.report(Some(&located));

@@ -1,6 +1,5 @@
 //! Encoding the texts of a call, in parts, on several threads.
 
-use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -88,7 +87,7 @@ impl EncodeJob {
             .collect()
     }
 
-    fn encode_text(&self, index: usize, text: &Cow<'_, str>) -> Result<Encoded> {
+    fn encode_text(&self, index: usize, text: &str) -> Result<Encoded> {
         let prompt = self.prompt.as_deref();
         let encoded = self.encoder.encode(text, prompt)?;
         if self.empty == Empty::Refused {

@@ -152,7 +152,9 @@ fn name_attempt(error: Error, device: &str) -> Error {
 
 impl Loader for Files {
     fn locate(&self, model: &str, _cancel: &Cancel) -> Result<Located> {
-        let known: Vec<&str> = catalogue::names().collect();
+        // Who asks for a model that we know did not mistype it.
+        let id = model.split('@').next().unwrap_or(model);
+        let known: Vec<&str> = if catalogue::find(id).is_some() { Vec::new() } else { catalogue::names().collect() };
         hub::locate_known(model, &self.hub, &known)
     }
 

@@ -52,8 +52,9 @@ use models::Models;
 use settle::Calls;
 use tasks::Tasks;
 
-/// More of them would take the processor away from computing.
-const MAX_TASK_THREADS: usize = 4;
+/// Threads for small work. One alone would let a call wait while it reads a folder for another; more than
+/// four would take the processor away from computing.
+const TASK_THREADS: std::ops::RangeInclusive<usize> = 2..=4;
 
 /// Computes embeddings. Cheap to make: threads and models come with the first call.
 ///
@@ -91,7 +92,7 @@ impl Engine {
         let inner = Inner {
             calls: Arc::default(),
             gauge: Gauge::new(options.max_queued_tokens),
-            tasks: Tasks::new(options.threads().min(MAX_TASK_THREADS)),
+            tasks: Tasks::new(options.threads().clamp(*TASK_THREADS.start(), *TASK_THREADS.end())),
             models: Models::new(loader, &options),
             options,
         };

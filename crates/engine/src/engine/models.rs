@@ -221,7 +221,7 @@ impl Models {
             pool,
             commands: receiver,
             budget: self.max_tokens_per_batch.unwrap_or(default_budget),
-            width: described.description.spec.dimensions,
+            width: described.description.spec.full_width(),
             last_used,
             on_idle: self.on_idle(key),
         };

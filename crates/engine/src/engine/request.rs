@@ -231,7 +231,7 @@ fn check_chunks(chunks: &[Range<usize>], texts: &Texts) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::single_range_in_vec_init)]
 
     use super::*;
 

@@ -93,7 +93,10 @@ fn missing(id: &str, revision: Option<&str>, cache: &Path, repository: &Path, kn
     if there.is_empty() {
         let cached: Vec<String> = repositories(cache).unwrap_or_default().into_keys().collect();
         let names = known.iter().copied().chain(cached.iter().map(String::as_str));
-        near = suggest(id, names).into_iter().map(str::to_owned).collect();
+        // A name that is right needs no other.
+        if !known.contains(&id) {
+            near = suggest(id, names).into_iter().map(str::to_owned).collect();
+        }
         if !near.is_empty() {
             message += &format!("Did you mean {}? ", near.join(" or "));
         }

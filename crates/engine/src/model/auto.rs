@@ -6,7 +6,7 @@ const CHARS: usize = 4096;
 
 /// What `model: 'auto'` means for these texts: the alias `code` or `text`, once for all of them.
 ///
-/// Each text is judged by signs that only one of the two has (see [`looks_like_code`]); most texts
+/// Each text is judged by signs that only one of the two has, such as braces or sentences; most texts
 /// decide, a draw is `text`. Deterministic: the same texts in any order give the same answer, as long as
 /// there are at most 64.
 pub fn choose_auto<'a>(texts: impl Iterator<Item = &'a str>) -> &'static str {

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use super::config::{self, architecture};
-use super::folder::{Folder, Json};
+use super::folder::{Folder, Json, refuse_pointer};
 use super::limits::{Lengths, matryoshka};
 use super::modules::{self, Chain, PoolingModule};
 use super::tokenizer_files::{Parts, Tokenizer};
@@ -48,9 +48,11 @@ pub fn describe(located: &Located, overrides: &ModelOverrides) -> Result<ModelSp
     let tokenizer = Tokenizer::read(&transformer, &config, &settings.tokenizer)?;
     tokenizer.settings()?;
     let tokenizer_file = tokenizer_json(folder, &transformer)?;
+    refuse_pointer(&tokenizer_file)?;
     let parts = Parts::read(&tokenizer_file)?;
 
     let (backend, architecture, weights) = choose_backend(folder, &chain, &config, overrides)?;
+    weights.iter().try_for_each(|file| refuse_pointer(file))?;
     let folder_pooling = match known.and_then(|known| known.pooling) {
         Some(mode) => {
             let found = chain.pooling;

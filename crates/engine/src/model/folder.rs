@@ -62,6 +62,18 @@ impl<'a> Folder<'a> {
     }
 }
 
+/// Refuses what `git clone` leaves in place of a large file where Git LFS is not installed.
+pub(super) fn refuse_pointer(file: &Path) -> Result<()> {
+    const START: &[u8] = b"version https://git-lfs.github.com/spec/";
+    let mut start = Vec::new();
+    let read = fs::File::open(file).and_then(|opened| opened.take(START.len() as u64).read_to_end(&mut start));
+    read.map_err(|error| Error::bad_checkpoint(file, format!("cannot be read: {error}.")))?;
+    match start == START {
+        true => Err(Error::bad_checkpoint(file, "a Git LFS pointer, not the file itself. Run `git lfs pull` there.")),
+        false => Ok(()),
+    }
+}
+
 /// A JSON object read from a file.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Json {

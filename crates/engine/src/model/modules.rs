@@ -68,12 +68,12 @@ pub(super) fn read(folder: Folder<'_>) -> Result<Chain> {
         let path = folder
             .inside(folder.root(), relative)
             .ok_or_else(|| module.wrong("path", "a path inside the model's folder"))?;
-        add(&mut chain, index, class, path, &file)?;
+        add(&mut chain, folder, index, class, path, &file)?;
     }
     Ok(chain)
 }
 
-fn add(chain: &mut Chain, index: usize, class: &str, path: PathBuf, file: &Path) -> Result<()> {
+fn add(chain: &mut Chain, folder: Folder<'_>, index: usize, class: &str, path: PathBuf, file: &Path) -> Result<()> {
     let unsupported =
         |what: String| Error::unsupported(format!("{}: {what} {SUPPORTED}", file.display())).with("module", class);
     let own = class.starts_with("sentence_transformers.");
@@ -91,8 +91,10 @@ fn add(chain: &mut Chain, index: usize, class: &str, path: PathBuf, file: &Path)
         _ if index == 0 => {
             return Err(unsupported(format!("the first module is {class}, not a Transformer.")));
         }
-        "Pooling" if chain.pooling.is_none() && chain.head.is_empty() => chain.pooling = Some(pooling(&path)?),
-        "Dense" if chain.pooling.is_some() => chain.head.push(dense(&path)?),
+        "Pooling" if chain.pooling.is_none() && chain.head.is_empty() => {
+            chain.pooling = Some(pooling(folder, &path, file)?)
+        }
+        "Dense" if chain.pooling.is_some() => chain.head.push(dense(folder, &path, file)?),
         "Normalize" if chain.pooling.is_some() => {
             whole_sentence(&Json::read_or_empty(&path.join("config.json"))?)?;
             chain.head.push(HeadModule::Normalize);
@@ -109,7 +111,7 @@ fn add(chain: &mut Chain, index: usize, class: &str, path: PathBuf, file: &Path)
 
 /// `1_Pooling/config.json`, in both spellings: `pooling_mode` (a name or a list) and the booleans
 /// `pooling_mode_*`, of which none means mean. If both are there the first one counts.
-fn pooling(path: &Path) -> Result<PoolingModule> {
+fn pooling(folder: Folder<'_>, path: &Path, modules: &Path) -> Result<PoolingModule> {
     const BOOLEANS: [(&str, &str); 6] = [
         ("pooling_mode_cls_token", "cls"),
         ("pooling_mode_max_tokens", "max"),
@@ -119,9 +121,7 @@ fn pooling(path: &Path) -> Result<PoolingModule> {
         ("pooling_mode_lasttoken", "lasttoken"),
     ];
     let file = path.join("config.json");
-    let config = Json::read(&file)?.ok_or_else(|| {
-        Error::bad_checkpoint(&file, "modules.json names this Pooling module, and it has no config.json.")
-    })?;
+    let config = Json::read(&file)?.ok_or_else(|| folder.dangling(&file, modules))?;
     let modes: Vec<&str> = match config.get("pooling_mode") {
         Some(Value::String(mode)) => vec![mode],
         Some(Value::Array(_)) => config.strings("pooling_mode")?.unwrap_or_default(),
@@ -174,11 +174,9 @@ fn parse_pooling(mode: &str) -> Option<Pooling> {
 
 /// `2_Dense/config.json`. A missing activation is Tanh, as in sentence-transformers; one that it would
 /// quietly replace by Tanh is refused here.
-fn dense(path: &Path) -> Result<HeadModule> {
+fn dense(folder: Folder<'_>, path: &Path, modules: &Path) -> Result<HeadModule> {
     let config_file = path.join("config.json");
-    let config = Json::read(&config_file)?.ok_or_else(|| {
-        Error::bad_checkpoint(&config_file, "modules.json names this Dense module, and it has no config.json.")
-    })?;
+    let config = Json::read(&config_file)?.ok_or_else(|| folder.dangling(&config_file, modules))?;
     whole_sentence(&config)?;
     let in_features = config.required_size("in_features", 1..=MAX_WIDTH)?;
     let out_features = config.required_size("out_features", 1..=MAX_WIDTH)?;
@@ -221,7 +219,7 @@ fn dense(path: &Path) -> Result<HeadModule> {
                 path.display()
             ))
         } else {
-            Error::bad_checkpoint(&file, "modules.json names this Dense module, and its weights are missing.")
+            folder.dangling(&file, modules)
         });
     }
     Ok(HeadModule::Dense { file, in_features, out_features, bias, activation })

@@ -273,6 +273,14 @@ pub struct ModelSpec {
     pub content: String,
 }
 
+impl ModelSpec {
+    /// Width of the vectors that the head gives. [`ModelSpec::dimensions`] is less where the folder has a
+    /// `truncate_dim`; the full width then stands among the Matryoshka dimensions.
+    pub fn full_width(&self) -> usize {
+        self.matryoshka.iter().copied().fold(self.dimensions, usize::max)
+    }
+}
+
 /// A caller's own words about a model (`modelDefaults`), stronger than folder and catalogue.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

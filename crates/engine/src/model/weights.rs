@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::folder::{Folder, Json, shorten};
+use super::folder::{Folder, Json, refuse_pointer, shorten};
 use super::onnx_files;
 use crate::error::{Error, Result};
 
@@ -83,10 +83,12 @@ pub(super) fn onnx(folder: Folder<'_>, transformer: &Path) -> Result<Option<Path
             }
         }
     };
+    refuse_pointer(&graph)?;
     for data in onnx_files::external_data(&graph)? {
         if !data.exists() {
             return Err(folder.dangling(&data, &graph));
         }
+        refuse_pointer(&data)?;
     }
     Ok(Some(graph))
 }

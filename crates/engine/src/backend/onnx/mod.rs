@@ -144,7 +144,7 @@ fn check_width(spec: &ModelSpec, width: usize) -> Result<()> {
         HeadModule::Dense { in_features, .. } => Some(*in_features),
         HeadModule::Normalize => None,
     });
-    let expected = dense.unwrap_or(spec.dimensions);
+    let expected = dense.unwrap_or(spec.full_width());
     if width == expected {
         return Ok(());
     }

@@ -1,6 +1,6 @@
 //! The engine through its public face, over a dummy model.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::single_range_in_vec_init)]
 
 pub(super) mod dummy;
 

@@ -193,6 +193,12 @@ fn files_that_are_missing() {
         let error = describe(&located, &ModelOverrides::default()).unwrap_err();
         assert_error(&error, Code::ModelNotFound, &[name, "hf download o/n --revision abc"]);
     }
+    // What modules.json names is missing: broken in a folder, not complete in a snapshot.
+    let model = Model::bert().without("1_Pooling/config.json");
+    let located = Located { id: "o/n".into(), revision: Some("abc".into()), root: model.root().to_owned() };
+    model.bad(&["1_Pooling", "modules.json"]);
+    let error = describe(&located, &ModelOverrides::default()).unwrap_err();
+    assert_error(&error, Code::ModelNotFound, &["1_Pooling/config.json", "hf download"]);
     for (name, parts) in [("vocab.txt", "vocab.txt"), ("sentencepiece.bpe.model", "sentencepiece")] {
         Model::bert().without("tokenizer.json").file(name, "").unsupported(&[
             parts,

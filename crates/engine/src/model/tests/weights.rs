@@ -49,6 +49,14 @@ fn other_weights() {
 }
 
 #[test]
+fn pointers_of_git_lfs() {
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n";
+    Model::bert().file("model.safetensors", pointer).bad(&["model.safetensors", "git lfs pull"]);
+    Model::bert().file("tokenizer.json", pointer).bad(&["tokenizer.json", "git lfs pull"]);
+    Model::bert().without("model.safetensors").file("model.onnx", pointer).bad(&["model.onnx", "git lfs pull"]);
+}
+
+#[test]
 fn backends() {
     let with = |model: &Model, backend| {
         let overrides = ModelOverrides { backend, ..ModelOverrides::default() };

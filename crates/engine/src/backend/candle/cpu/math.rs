@@ -48,7 +48,7 @@ pub(super) fn tanh(x: f32) -> f32 {
     if x.abs() < 0.625 { small } else { large }
 }
 
-/// The error function, absolute error below 3e-7.
+/// The error function, absolute error below 5e-7.
 ///
 /// Rational approximation on [−4, 4] as in Eigen (`generic_fast_erf_float`).
 #[inline(always)]
@@ -127,7 +127,7 @@ mod tests {
     #[test]
     fn activations_agree_with_f64() {
         let error = worst(sweep(-4.5, 4.5), erf, erf_f64);
-        assert!(error < 3e-7, "erf {error:e}");
+        assert!(error < 5e-7, "erf {error:e}");
         let error = worst(sweep(-20.0, 20.0), tanh, f64::tanh);
         assert!(error < 3e-7, "tanh {error:e}");
         let error = worst(sweep(-20.0, 20.0), silu, |x| x / (1.0 + (-x).exp()));
