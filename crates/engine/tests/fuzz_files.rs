@@ -115,7 +115,7 @@ fn use_model(root: &Path) -> Result<Vec<f32>, Error> {
     let backend = match spec.backend {
         BackendKind::Candle => candle::load(&spec, "cpu", Dtype::Auto, &Cancel::never())?,
         BackendKind::Onnx => {
-            let options = OnnxOptions { library: Some(common::onnxruntime()), threads: 1, max_padded_tokens: 0 };
+            let options = OnnxOptions { library: Some(common::onnxruntime()), threads: 1, ..OnnxOptions::default() };
             onnx::load(&spec, "cpu", &options)?
         }
     };

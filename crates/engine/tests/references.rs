@@ -95,7 +95,7 @@ fn backends(spec: &ModelSpec, dtype: Dtype) -> Vec<(&'static str, Arc<dyn Backen
             ("generic", candle::load_generic(spec, candle_core::Device::Cpu, "cpu", dtype, &never).unwrap()),
         ],
         BackendKind::Onnx => {
-            let options = OnnxOptions { library: Some(common::onnxruntime()), threads: 1, max_padded_tokens: 0 };
+            let options = OnnxOptions { library: Some(common::onnxruntime()), threads: 1, ..OnnxOptions::default() };
             vec![("onnx", onnx::load(spec, "cpu", &options).unwrap())]
         }
     }

@@ -1,25 +1,20 @@
 //! The engine as JavaScript sees it.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::sync::Arc;
 
 use embedding_engine::engine::{
     CountRequest, EmbedOutput, EmbedRequest, Engine, EngineOptions, ModelReport, PreloadRequest, Texts,
 };
 use embedding_engine::finish::Vectors;
 use embedding_engine::{Cancel, Error, Result};
-use napi::CleanupEnvHook;
-use napi::bindgen_prelude::{Either3, Env, Float32Array, Int8Array, Object, ObjectFinalize, Uint8Array, Uint32Array};
+use napi::bindgen_prelude::{Either3, Env, Float32Array, Int8Array, Object, Uint8Array, Uint32Array};
 use napi_derive::napi;
 use serde_json::json;
 
 use crate::errors::{guarded, guarded_napi};
 use crate::events::{EventCallback, Events};
+use crate::farewell;
 use crate::promise::promise;
-
-/// How long an environment that goes down waits for batches to notice that they are cancelled.
-const FAREWELL: Duration = Duration::from_millis(1500);
 
 /// Asks calls to stop. One token may go with several calls.
 #[napi]
@@ -62,17 +57,9 @@ pub struct NativeVectors {
 }
 
 /// One engine of the core.
-#[napi(custom_finalize)]
+#[napi]
 pub struct NativeEngine {
-    engine: Arc<Engine>,
-    hook: Option<CleanupEnvHook<Farewell>>,
-    hook_ran: Arc<AtomicBool>,
-}
-
-/// What is to be done when the environment goes down.
-struct Farewell {
-    engine: Weak<Engine>,
-    ran: Arc<AtomicBool>,
+    engine: Engine,
 }
 
 #[napi]
@@ -81,20 +68,8 @@ impl NativeEngine {
     #[napi(constructor)]
     pub fn new(env: Env, options_json: String) -> napi::Result<Self> {
         let engine = guarded(|| Engine::new(EngineOptions::from_json(&options_json)?))?;
-        let engine = Arc::new(engine);
-        let hook_ran = Arc::new(AtomicBool::new(false));
-        let farewell = Farewell { engine: Arc::downgrade(&engine), ran: Arc::clone(&hook_ran) };
-        // A worker that is terminated, or a process that ends, must not leave threads computing.
-        let hook = env.add_env_cleanup_hook(farewell, |Farewell { engine, ran }| {
-            ran.store(true, Ordering::Relaxed);
-            if let Some(engine) = engine.upgrade() {
-                let _ = guarded(|| {
-                    engine.dispose_blocking(Some(FAREWELL));
-                    Ok(())
-                });
-            }
-        })?;
-        Ok(NativeEngine { engine, hook: Some(hook), hook_ran })
+        farewell::watch(&env, &engine)?;
+        Ok(NativeEngine { engine })
     }
 
     /// Embeds texts. `text` is the UTF-8 of all of them one after another, `lengths` the bytes of each; both
@@ -174,7 +149,7 @@ impl NativeEngine {
     #[napi(ts_return_type = "Promise<void>")]
     pub fn dispose<'env>(&self, env: &'env Env) -> napi::Result<Object<'env>> {
         guarded_napi(|| {
-            let engine = Arc::clone(&self.engine);
+            let engine = self.engine.clone();
             engine.dispose();
             promise(
                 env,
@@ -194,15 +169,6 @@ impl NativeEngine {
                 },
             )
         })
-    }
-}
-
-impl ObjectFinalize for NativeEngine {
-    fn finalize(mut self, env: Env) -> napi::Result<()> {
-        match self.hook.take() {
-            Some(hook) if !self.hook_ran.load(Ordering::Relaxed) => env.remove_env_cleanup_hook(hook),
-            _ => Ok(()),
-        }
     }
 }
 

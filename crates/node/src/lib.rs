@@ -6,5 +6,6 @@
 mod engine;
 mod errors;
 mod events;
+mod farewell;
 mod info;
 mod promise;

@@ -126,17 +126,18 @@ impl Files {
         let device = self.device(spec.backend)?;
         let loaded = match spec.backend {
             BackendKind::Candle => candle::load(spec, &device, self.options.dtype, cancel),
-            BackendKind::Onnx => onnx::load(spec, &device, &self.onnx_options(&device)),
+            BackendKind::Onnx => onnx::load(spec, &device, &self.onnx_options(&device, cancel)),
         };
         loaded.map_err(|error| name_attempt(error, &device))
     }
 
-    fn onnx_options(&self, device: &str) -> onnx::OnnxOptions {
+    fn onnx_options(&self, device: &str, cancel: &Cancel) -> onnx::OnnxOptions {
         let tokens = self.options.max_tokens_per_batch;
         onnx::OnnxOptions {
             library: self.options.onnx_runtime.clone(),
             threads: self.options.threads(),
             max_padded_tokens: tokens.unwrap_or_else(|| self.tokens_per_batch(device)),
+            cancel: cancel.clone(),
         }
     }
 }

@@ -32,8 +32,8 @@ mod tasks;
 mod texts;
 mod worker;
 
-use std::sync::Arc;
 use std::sync::mpsc::channel;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 pub use doctor::{CachedFiles, ModelEntry, doctor, list_devices, list_models};
@@ -48,7 +48,7 @@ use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 use embed::{CountCall, EmbedCall, PreloadCall};
 use gauge::Gauge;
-use models::Models;
+use models::{Models, Running};
 use settle::Calls;
 use tasks::Tasks;
 
@@ -61,8 +61,39 @@ const TASK_THREADS: std::ops::RangeInclusive<usize> = 2..=4;
 /// Calls return at once and tell their result to a callback, on one of the engine's threads; each has a
 /// blocking twin for programs that have threads of their own. Calls that are running when the engine is
 /// dropped are still finished.
+///
+/// Clones are the same engine.
+#[derive(Clone)]
 pub struct Engine {
     inner: Arc<Inner>,
+}
+
+/// A reference to an engine that does not keep it. The engine is there as long as anybody holds it, or
+/// one of its calls runs; its threads may be there for a moment longer.
+#[derive(Clone)]
+pub struct WeakEngine {
+    inner: Weak<Inner>,
+    threads: Arc<Running>,
+}
+
+impl WeakEngine {
+    /// As [`Engine::dispose`], if the engine is still there.
+    pub fn dispose(&self) {
+        if let Some(inner) = self.inner.upgrade() {
+            inner.dispose();
+        }
+    }
+
+    /// Waits until the threads of the engine's models have left, at most for `limit`; whether they have. They
+    /// do once the engine is disposed or gone.
+    pub fn wait_until_gone(&self, limit: Option<Duration>) -> bool {
+        self.threads.wait_for_none(limit)
+    }
+
+    /// Whether nothing is left, neither engine nor threads.
+    pub fn is_gone(&self) -> bool {
+        self.inner.strong_count() == 0 && self.wait_until_gone(Some(Duration::ZERO))
+    }
 }
 
 struct Inner {
@@ -194,6 +225,11 @@ impl Engine {
         self.inner.models.loaded().iter().map(|model| model.report(None)).collect()
     }
 
+    /// A reference that does not keep the engine.
+    pub fn downgrade(&self) -> WeakEngine {
+        WeakEngine { inner: Arc::downgrade(&self.inner), threads: self.inner.models.threads() }
+    }
+
     /// Ends all calls with `DISPOSED` and stops the threads, without waiting for them. Later calls are `DISPOSED`.
     pub fn dispose(&self) {
         self.inner.dispose();
@@ -202,7 +238,7 @@ impl Engine {
     /// As [`Engine::dispose`], and waits until the models are freed, at most for `limit`; whether they were.
     pub fn dispose_blocking(&self, limit: Option<Duration>) -> bool {
         self.inner.dispose();
-        self.inner.models.wait_until_gone(limit)
+        self.inner.models.threads().wait_for_none(limit)
     }
 
     /// Whether the engine was disposed.

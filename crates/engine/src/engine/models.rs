@@ -9,6 +9,7 @@ use super::call::QueuedCall;
 use super::loader::{Description, Loader, Weights};
 use super::memory::{Held, Memory};
 use super::options::EngineOptions;
+use super::settle::disposed;
 use super::shared::{Promise, Shared, Waiter};
 use super::worker::{Command, Idle, OnIdle, Worker};
 use crate::backend::BackendInfo;
@@ -134,7 +135,10 @@ impl Models {
         self.forget_descriptions();
         let models = Arc::clone(self);
         let make = move |promise: Promise<ModelKey, Arc<Described>>| {
-            let running = models.running.enter();
+            let Some(running) = models.running.enter() else {
+                promise.keep(Err(disposed()));
+                return;
+            };
             spawn("embedding-describe", promise, move |promise| {
                 let _running = running;
                 let result = catch("reading a model", || models.loader.describe(&located, &overrides));
@@ -171,7 +175,10 @@ impl Models {
         let make = {
             let key = key.clone();
             move |promise: Promise<ModelKey, Arc<LoadedModel>>| {
-                let running = models.running.enter();
+                let Some(running) = models.running.enter() else {
+                    promise.keep(Err(disposed()));
+                    return;
+                };
                 spawn("embedding-model", promise, move |promise| {
                     let _running = running;
                     models.load_and_work(key, described, promise);
@@ -299,17 +306,18 @@ impl Models {
         self.loaded.made()
     }
 
-    /// Tells all threads to leave. The calls must have been told before.
+    /// Tells all threads to leave, and lets no more begin. The calls must have been told before.
     pub(super) fn stop(&self) {
+        self.running.close();
         self.described.clear();
         for model in self.loaded.clear() {
             model.stop();
         }
     }
 
-    /// Waits until all threads of models have left, at most for `limit`; whether they have.
-    pub(super) fn wait_until_gone(&self, limit: Option<Duration>) -> bool {
-        self.running.wait_for_none(limit)
+    /// The threads of the models, for who wants to wait for their end.
+    pub(super) fn threads(&self) -> Arc<Running> {
+        Arc::clone(&self.running)
     }
 }
 
@@ -339,30 +347,46 @@ fn spawn<V: Clone + Send + 'static>(
 
 /// Counts threads that are at work.
 #[derive(Default)]
-struct Running {
-    count: Mutex<usize>,
+pub(super) struct Running {
+    state: Mutex<RunningState>,
     changed: Condvar,
+}
+
+#[derive(Default)]
+struct RunningState {
+    count: usize,
+    /// No more begin: whoever waits for the last to leave must not be overtaken by a new one.
+    closed: bool,
 }
 
 /// One of them.
 struct OneRunning(Arc<Running>);
 
 impl Running {
-    fn enter(self: &Arc<Self>) -> OneRunning {
-        *lock(&self.count) += 1;
-        OneRunning(Arc::clone(self))
+    fn enter(self: &Arc<Self>) -> Option<OneRunning> {
+        let mut state = lock(&self.state);
+        if state.closed {
+            return None;
+        }
+        state.count += 1;
+        Some(OneRunning(Arc::clone(self)))
     }
 
-    fn wait_for_none(&self, limit: Option<Duration>) -> bool {
+    fn close(&self) {
+        lock(&self.state).closed = true;
+    }
+
+    /// Waits until the last has left, at most for `limit`; whether it has.
+    pub(super) fn wait_for_none(&self, limit: Option<Duration>) -> bool {
         let deadline = limit.map(|limit| Instant::now() + limit);
-        let mut count = lock(&self.count);
-        while *count > 0 {
+        let mut state = lock(&self.state);
+        while state.count > 0 {
             let left = deadline
                 .map_or(Duration::from_secs(3600), |deadline| deadline.saturating_duration_since(Instant::now()));
             if left.is_zero() {
                 return false;
             }
-            count = self.changed.wait_timeout(count, left).unwrap_or_else(std::sync::PoisonError::into_inner).0;
+            state = self.changed.wait_timeout(state, left).unwrap_or_else(std::sync::PoisonError::into_inner).0;
         }
         true
     }
@@ -370,7 +394,7 @@ impl Running {
 
 impl Drop for OneRunning {
     fn drop(&mut self) {
-        *lock(&self.0.count) -= 1;
+        lock(&self.0.state).count -= 1;
         self.0.changed.notify_all();
     }
 }

@@ -155,7 +155,8 @@ impl Calls {
     }
 }
 
-fn disposed() -> Error {
+/// `DISPOSED`.
+pub(super) fn disposed() -> Error {
     Error::new(Code::Disposed, "The engine was disposed. Make a new EmbeddingEngine for further calls.")
 }
 

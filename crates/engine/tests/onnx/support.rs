@@ -36,7 +36,7 @@ pub(crate) fn library() -> PathBuf {
 }
 
 pub(crate) fn options() -> OnnxOptions {
-    OnnxOptions { library: Some(library()), threads: 2, max_padded_tokens: 0 }
+    OnnxOptions { library: Some(library()), threads: 2, ..OnnxOptions::default() }
 }
 
 /// A model that is one ONNX file.

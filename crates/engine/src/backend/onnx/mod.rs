@@ -57,6 +57,8 @@ pub struct OnnxOptions {
     pub threads: usize,
     /// Tokens, padding included, that one run may hold; 0 for 2048. A text that is longer runs alone.
     pub max_padded_tokens: usize,
+    /// Ends the loading of a session.
+    pub cancel: Cancel,
 }
 
 /// Opens the session of a model on `device`: `cpu`, `cuda`, `cuda:1`, `tensorrt`, `migraphx`,
@@ -73,7 +75,7 @@ pub fn load(spec: &ModelSpec, device: &str, options: &OnnxOptions) -> Result<Arc
     };
     let runtime = runtime::open(options)?;
     let weights = graph::inspect(file)?;
-    let session = session::open(file, &device, &runtime, options.threads)?;
+    let session = session::open(file, &device, &runtime, options.threads, &options.cancel)?;
     let ports = |outlets: &[ort::value::Outlet]| outlets.iter().map(Port::new).collect::<Vec<_>>();
     let name_file = |error: Error| Error { message: format!("{}: {}", file.display(), error.message), ..error };
     let inputs = Inputs::read(&ports(session.inputs())).map_err(name_file)?;

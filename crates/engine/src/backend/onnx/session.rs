@@ -11,6 +11,7 @@ use ort::session::builder::{AutoDevicePolicy, GraphOptimizationLevel, SessionBui
 use super::message::{is_out_of_memory, is_too_new, tidy};
 use super::providers::Device;
 use super::runtime::Runtime;
+use crate::cancel::Cancel;
 use crate::error::{Code, Error, Result};
 
 /// Opens the graph in `file` on `device` with `threads` threads inside an operator (0: all cores).
@@ -20,16 +21,28 @@ use crate::error::{Code, Error, Result};
 /// lead to one folder of blobs, are fine.
 ///
 /// # Errors
-/// `BAD_CHECKPOINT` naming the file; `MODEL_UNSUPPORTED` for operators that the library does not have;
+/// `ABORTED` once `cancel` is set; `BAD_CHECKPOINT` naming the file; `MODEL_UNSUPPORTED` for operators that the library does not have;
 /// `DEVICE_UNAVAILABLE`; `OUT_OF_MEMORY`.
-pub(super) fn open(file: &Path, device: &Device, runtime: &Runtime, threads: usize) -> Result<Session> {
+pub(super) fn open(
+    file: &Path,
+    device: &Device,
+    runtime: &Runtime,
+    threads: usize,
+    cancel: &Cancel,
+) -> Result<Session> {
     let unset = |error: ort::Error| Error::internal(format!("ONNX Runtime {} refuses: {error}", runtime.version));
     let mut builder = configure(runtime, device, threads).map_err(unset)?;
     if !device.is_cpu() {
         device.register(&mut builder, runtime)?;
     }
+    let canceler = builder.canceler();
+    let _listening = cancel.on_cancel(move || {
+        // It fails for options that are gone, and then the session is open.
+        let _ = canceler.cancel();
+    });
     // ort panics at types of inputs and outputs that it does not know.
     let opened = catch_unwind(AssertUnwindSafe(|| builder.commit_from_file(file)));
+    cancel.check()?;
     let session = match opened {
         Ok(opened) => opened.map_err(|error| explain(file, device, &error))?,
         Err(_) => {

@@ -167,8 +167,41 @@ fn a_dropped_engine_finishes_its_calls_and_frees_its_models() {
     stage.allow(0);
     let running = start(&engine, job("text", 20, 40));
     stage.wait_for("the batch", |stage| stage.batches().len() == 1);
+    let weak = engine.downgrade();
     drop(engine);
+    assert!(!weak.is_gone());
     stage.allow_all();
     assert_rows(&running.result().unwrap(), &job("text", 20, 40));
-    stage.wait_for("freeing", |stage| stage.dropped() == ["m"]);
+    assert!(weak.wait_until_gone(Some(Duration::from_secs(10))));
+    assert_eq!(stage.dropped(), ["m"]);
+}
+
+#[test]
+fn a_forgotten_engine_can_still_be_disposed() {
+    let (engine, stage) = dummy::engine("{}");
+    stage.allow(0);
+    let running = start(&engine, strings(["a"]));
+    stage.wait_for("the batch", |stage| stage.batches().len() == 1);
+    let weak = engine.downgrade();
+    drop(engine);
+    weak.dispose();
+    assert_eq!(running.code(), Code::Disposed);
+    assert!(weak.wait_until_gone(Some(Duration::from_secs(10))));
+}
+
+#[test]
+fn nothing_begins_after_disposal() {
+    let (engine, stage) = dummy::engine("{}");
+    // Calls at every stage of their way, while the engine is disposed.
+    let calls: Vec<Running> =
+        (0..200).map(|number| start_request(&engine, of(&format!("m{}", number % 20)), strings(["a"]))).collect();
+    assert!(engine.dispose_blocking(Some(Duration::from_secs(10))));
+    let loads = stage.loads();
+    for call in &calls {
+        if let Err(error) = call.result() {
+            assert_eq!(error.code, Code::Disposed);
+        }
+    }
+    std::thread::sleep(Duration::from_millis(100));
+    assert_eq!((stage.loads(), stage.alive().len()), (loads, 0));
 }
