@@ -175,7 +175,7 @@ pub fn batch(lengths: &[usize]) -> PackedBatch {
                 (state >> 8) % VOCAB as u32
             })
             .collect();
-        batch.push(&ids, &[0..*len as u32], None);
+        batch.push(&ids, std::slice::from_ref(&(0..*len as u32)), None);
     }
     batch
 }

@@ -133,7 +133,7 @@ fn ids(seed: u64, len: usize) -> Vec<u32> {
 fn pack(sequences: &[Vec<u32>]) -> PackedBatch {
     let mut batch = PackedBatch::new();
     for ids in sequences {
-        batch.push(ids, &[0..ids.len() as u32], None);
+        batch.push(ids, std::slice::from_ref(&(0..ids.len() as u32)), None);
     }
     batch
 }
@@ -215,7 +215,7 @@ fn spans_pool_their_own_tokens() {
     let case = bert("bert", Pooling::Mean, 0, Activation::Gelu);
     let ids = ids(3, 90);
     let mut batch = PackedBatch::new();
-    batch.push(&self::ids(4, 17), &[0..17], None);
+    batch.push(&self::ids(4, 17), std::slice::from_ref(&(0..17)), None);
     batch.push(&ids, &[1..30, 30..89], None);
     for (_, backend) in implementations(&case.spec, Dtype::Float32) {
         let rows = backend.run(&batch, &Cancel::never()).unwrap();

@@ -170,9 +170,11 @@ fn attention(q: &[Matrix], k: &[Matrix], v: &[Matrix], sees: impl Fn(usize, usiz
                 let max = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
                 let weights: Vec<f64> = scores.iter().map(|score| (score - max).exp()).collect();
                 let total: f64 = weights.iter().sum();
-                for c in 0..v[0].len() {
-                    row.push(keys.iter().zip(&weights).map(|(key, w)| w * v[*key][c]).sum::<f64>() / total);
+                let mut sums = vec![0.0; v[0].len()];
+                for (key, weight) in keys.iter().zip(&weights) {
+                    sums.iter_mut().zip(&v[*key]).for_each(|(sum, v)| *sum += weight * v / total);
                 }
+                row.extend(sums);
             }
             row
         })
