@@ -38,14 +38,16 @@ pub(crate) fn watch(env: &Env, engine: &Engine) -> napi::Result<()> {
     Ok(())
 }
 
+type Listener<'env> = Function<'env, (), ()>;
+
 /// `process.once('exit', …)`
 fn on_exit(env: &Env) -> napi::Result<()> {
     let process: Object = env.get_global()?.get_named_property("process")?;
-    let listener: Function<'_, (), ()> = env.create_function_from_closure("disposeEngines", |_| {
+    let listener: Listener<'_> = env.create_function_from_closure("disposeEngines", |_| {
         dispose_all();
         Ok(())
     })?;
-    let once: Function<'_, FnArgs<(&str, Function<'_, (), ()>)>, ()> = process.get_named_property("once")?;
+    let once: Function<'_, FnArgs<(&str, Listener<'_>)>, ()> = process.get_named_property("once")?;
     once.apply(process, FnArgs::from(("exit", listener)))
 }
 
