@@ -38,8 +38,7 @@ pub(crate) fn watch(env: &Env, engine: &Engine) -> napi::Result<()> {
     Ok(())
 }
 
-/// What Node calls when the process ends.
-type Listener<'a> = Function<'a, (), ()>;
+type Listener<'env> = Function<'env, (), ()>;
 
 /// `process.once('exit', …)`
 fn on_exit(env: &Env) -> napi::Result<()> {

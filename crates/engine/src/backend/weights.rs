@@ -262,36 +262,46 @@ impl Weight {
                 Ok::<bool, Error>(all_finite(&values))
             })
             .try_reduce(|| true, |a, b| Ok(a && b))?;
-        self.forget_pages();
+        self.forget_pages(self.start..self.end);
         if finite { Ok(()) } else { Err(self.broken("holds NaN or infinity")) }
     }
 
-    /// Looks at every value once.
+    /// Looks at every value once, a part of the file at a time: a table is not copied, so that it must not
+    /// count as memory in use either.
     ///
     /// # Errors
     /// `BAD_CHECKPOINT` for NaN or infinity.
     pub fn check_finite(&self) -> Result<()> {
         const BLOCK: usize = 1 << 16;
-        let finite = (0..self.len().div_ceil(BLOCK))
-            .into_par_iter()
-            .map(|block| {
-                let mut values = vec![0f32; BLOCK.min(self.len() - block * BLOCK)];
-                self.read(block * BLOCK, &mut values)?;
-                Ok::<bool, Error>(all_finite(&values))
-            })
-            .try_reduce(|| true, |a, b| Ok(a && b))?;
-        self.forget_pages();
-        if finite { Ok(()) } else { Err(self.broken("holds NaN or infinity")) }
+        const PART: usize = 64 * BLOCK;
+        let size = self.size()?;
+        for part in (0..self.len()).step_by(PART) {
+            let end = self.len().min(part + PART);
+            let finite = (part..end)
+                .into_par_iter()
+                .step_by(BLOCK)
+                .map(|from| {
+                    let mut values = vec![0f32; BLOCK.min(end - from)];
+                    self.read(from, &mut values)?;
+                    Ok::<bool, Error>(all_finite(&values))
+                })
+                .try_reduce(|| true, |a, b| Ok(a && b))?;
+            self.forget_pages(self.start + part * size..self.start + end * size);
+            if !finite {
+                return Err(self.broken("holds NaN or infinity"));
+            }
+        }
+        Ok(())
     }
 
-    /// Gives the mapped pages back, so that a load does not count the file and the copy both.
-    fn forget_pages(&self) {
+    /// Gives mapped pages back, so that a load does not count the file and the copy both.
+    fn forget_pages(&self, bytes: std::ops::Range<usize>) {
         #[cfg(unix)]
         {
-            // Whole pages inside the tensor: its neighbours may be in use.
+            // Whole pages inside the range: its neighbours may be in use.
             const PAGE: usize = 1 << 16;
-            let start = self.start.next_multiple_of(PAGE);
-            let end = self.end / PAGE * PAGE;
+            let start = bytes.start.next_multiple_of(PAGE);
+            let end = bytes.end / PAGE * PAGE;
             if start < end {
                 // SAFETY: the map is a read-only view of a file, so dropped pages are read again when touched.
                 let _ = unsafe {

@@ -1,88 +1,24 @@
-//! The way of a call through the engine, step by step. Each step ends by handing over to the next.
+//! The way of a call of `embed` through the engine, step by step. Each step ends by handing over to the next.
 
 use std::sync::Arc;
 
 use super::call::{CallParts, QueuedCall};
 use super::encode::{Empty, EncodeJob, check_content, check_empty};
-use super::event::{Event, OnEvent, Reporter};
+use super::event::{OnEvent, Reporter};
 use super::gauge::Reservation;
-use super::loader::Description;
-use super::models::{Described, LoadedModel, ModelKey};
-use super::output::{EmbedOutput, ModelReport};
-use super::reference::{self, Reference};
-use super::request::{CountRequest, EmbedRequest, PreloadRequest, Prompt};
+use super::lookup::{Target, find, load};
+use super::models::LoadedModel;
+use super::output::EmbedOutput;
+use super::reference;
+use super::request::{EmbedRequest, Prompt};
 use super::sequences::{Sequences, check_lengths, check_spans};
 use super::settle::Settle;
 use super::{Inner, Texts};
 use crate::error::{Code, Error, Result};
 use crate::finish::Finish;
 use crate::hub::Located;
-use crate::model::{ModelSpec, Pooling, SpaceParts, Task, space_id};
+use crate::model::{ModelSpec, Pooling, SpaceParts, space_id};
 use crate::tokenize::Encoded;
-
-/// A model that a call has found, loaded or not.
-struct Target {
-    located: Located,
-    key: ModelKey,
-    described: Arc<Described>,
-}
-
-/// Finds and describes a model, and hands it to `next` on a task thread. Calls that will need its weights
-/// pass a `reporter`: for their user loading begins here.
-fn find<T: Send + 'static>(
-    inner: &Arc<Inner>,
-    settle: &Arc<Settle<T>>,
-    reporter: Option<&Reporter>,
-    reference: Reference,
-    next: impl FnOnce(Target) -> Result<()> + Send + 'static,
-) -> Result<()> {
-    let Reference { model, overrides } = reference;
-    let located = inner.models.loader.locate(&model, settle.stop())?;
-    let key = ModelKey::new(&located, &overrides);
-    if let Some(reporter) = reporter
-        && !inner.models.is_loaded(&key)
-    {
-        reporter.send(Event::Loading { model: located.id.clone() });
-    }
-    let waiter = {
-        let (inner, settle, located, key) = (Arc::clone(inner), Arc::clone(settle), located.clone(), key.clone());
-        Box::new(move |described: Result<Arc<Described>>| {
-            let tasks = Arc::clone(&inner);
-            tasks.tasks.once(move || {
-                settle.step("checking a call", || {
-                    let described = described?;
-                    described.last_used.touch();
-                    next(Target { located, key, described })
-                });
-            });
-        })
-    };
-    inner.models.describe(key, located, overrides, settle.stop(), waiter);
-    Ok(())
-}
-
-/// Loads the weights of a model and hands it to `next`.
-fn load<T: Send + 'static>(
-    inner: &Arc<Inner>,
-    settle: &Arc<Settle<T>>,
-    reporter: &Reporter,
-    target: Target,
-    next: impl FnOnce(Arc<LoadedModel>, Located) -> Result<()> + Send + 'static,
-) {
-    let Target { located, key, described } = target;
-    let waiter = {
-        let (settle, reporter) = (Arc::clone(settle), reporter.clone());
-        Box::new(move |loaded: Result<Arc<LoadedModel>>| {
-            settle.clone().step("starting a call", || {
-                let loaded = loaded?;
-                loaded.touch();
-                reporter.send(Event::Ready { model: located.id.clone(), device: loaded.info.device.clone() });
-                next(loaded, located)
-            });
-        })
-    };
-    inner.models.load(key, described, settle.stop(), waiter);
-}
 
 /// A call of `embed`.
 pub(super) struct EmbedCall {
@@ -146,7 +82,7 @@ impl EmbedCall {
         let spec = &target.described.description.spec;
         let finish = self.request.finish(spec)?;
         let encoder = Arc::clone(&target.described.description.encoder);
-        let prompt = prompt_of(&self.request.prompt, self.request.task, spec).map(str::to_owned);
+        let prompt = self.request.prompt.of(self.request.task, spec).map(str::to_owned);
         if let Some(chunks) = &self.request.chunks {
             check_can_chunk(spec)?;
             let text = texts.get(0);
@@ -282,18 +218,9 @@ impl EmbedRequest {
             Prompt::None => "",
             Prompt::Own(prompt) => prompt,
         };
-        let models = prompt_of(&Prompt::Model, self.task, spec).unwrap_or_default();
+        let models = Prompt::Model.of(self.task, spec).unwrap_or_default();
         (own != models).then_some(own)
     }
-}
-
-fn prompt_of<'a>(prompt: &'a Prompt, task: Task, spec: &'a ModelSpec) -> Option<&'a str> {
-    match prompt {
-        Prompt::Model => spec.tasks.get(&task).and_then(|task| task.prompt.as_deref()),
-        Prompt::None => None,
-        Prompt::Own(prompt) => Some(prompt.as_str()),
-    }
-    .filter(|prompt| !prompt.is_empty())
 }
 
 /// Late chunking pools parts of a document; only a mean has parts.
@@ -310,94 +237,8 @@ fn check_can_chunk(spec: &ModelSpec) -> Result<()> {
     .with("pooling", pooling))
 }
 
-/// What a call surely takes of the queue before its texts are encoded: a token a text, and one in
-/// sixteen bytes, which is less than tokenizers find in any language.
+/// What a call takes of the queue before its texts are encoded: a token in sixteen bytes, which is less than
+/// tokenizers find in any language, but no more than models read, since long texts will be cut.
 fn estimate_tokens(texts: &Texts) -> u64 {
-    texts.len().max(texts.bytes() / 16) as u64
-}
-
-/// A call of `count_tokens`.
-pub(super) struct CountCall;
-
-impl CountCall {
-    pub(super) fn start(inner: &Arc<Inner>, settle: Arc<Settle<Vec<u32>>>, request: CountRequest, texts: Texts) {
-        let inner = Arc::clone(inner);
-        inner.clone().tasks.once(move || {
-            settle.clone().step("starting a call", || {
-                let reference = reference::resolve(request.model.as_deref(), Some(&texts), &inner.options)?;
-                let (tasks, call) = (Arc::clone(&inner), Arc::clone(&settle));
-                find(&inner, &settle, None, reference, move |target| {
-                    Self::encode(&tasks, call, &request, texts, &target);
-                    Ok(())
-                })
-            });
-        });
-    }
-
-    fn encode(
-        inner: &Arc<Inner>,
-        settle: Arc<Settle<Vec<u32>>>,
-        request: &CountRequest,
-        texts: Texts,
-        target: &Target,
-    ) {
-        let Description { spec, encoder } = &target.described.description;
-        let prompt = prompt_of(&request.prompt, request.task, spec).map(str::to_owned);
-        let stop = settle.stop().clone();
-        let done = Box::new(move |encoded: Result<Vec<Encoded>>| {
-            settle.finish(encoded.map(|texts| texts.iter().map(|text| text.untruncated as u32).collect()));
-        });
-        if let Some(job) = EncodeJob::new(Arc::clone(encoder), texts, prompt, Empty::Allowed, stop, done) {
-            inner.tasks.push(job);
-        }
-    }
-}
-
-/// A call of `preload`.
-pub(super) struct PreloadCall;
-
-impl PreloadCall {
-    pub(super) fn start(
-        inner: &Arc<Inner>,
-        settle: Arc<Settle<ModelReport>>,
-        request: PreloadRequest,
-        progress: Option<OnEvent>,
-    ) {
-        let (inner, reporter) = (Arc::clone(inner), Reporter::new(progress));
-        inner.clone().tasks.once(move || {
-            settle.clone().step("starting a call", || {
-                let (engine, call) = (Arc::clone(&inner), Arc::clone(&settle));
-                let reference = reference::resolve(request.model.as_deref(), None, &inner.options)?;
-                find(&inner, &settle, Some(&reporter.clone()), reference, move |target| {
-                    let told = Arc::clone(&call);
-                    load(&engine, &call, &reporter, target, move |model, located| {
-                        let report = model.report(Some(&located));
-                        drop(model);
-                        told.finish(Ok(report));
-                        Ok(())
-                    });
-                    Ok(())
-                })
-            });
-        });
-    }
-}
-
-impl LoadedModel {
-    /// What it is, under the name by which this call found it.
-    pub(super) fn report(&self, located: Option<&Located>) -> ModelReport {
-        let spec = &self.described.description.spec;
-        ModelReport {
-            id: located.map_or(&spec.id, |located| &located.id).clone(),
-            revision: located.map_or(&spec.revision, |located| &located.revision).clone(),
-            adapter: None,
-            backend: spec.backend,
-            device: self.info.device.clone(),
-            dtype: self.info.dtype.clone(),
-            pooling: spec.pooling,
-            attention: spec.attention,
-            max_tokens: spec.max_tokens,
-            license: spec.license.clone(),
-        }
-    }
+    (0..texts.len()).map(|index| (texts.len_of(index) / 16).clamp(1, 8192) as u64).sum()
 }

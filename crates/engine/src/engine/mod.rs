@@ -11,6 +11,7 @@
 //! batches inside a rayon pool that all models share.
 
 mod call;
+mod count;
 mod doctor;
 mod embed;
 mod encode;
@@ -18,10 +19,12 @@ mod event;
 mod gauge;
 mod json;
 mod loader;
+mod lookup;
 mod memory;
 mod models;
 mod options;
 mod output;
+mod preload;
 mod queue;
 mod reference;
 mod request;
@@ -30,6 +33,7 @@ mod settle;
 mod shared;
 mod tasks;
 mod texts;
+mod threads;
 mod worker;
 
 use std::sync::mpsc::channel;
@@ -46,11 +50,14 @@ pub use texts::Texts;
 
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
-use embed::{CountCall, EmbedCall, PreloadCall};
+use count::CountCall;
+use embed::EmbedCall;
 use gauge::Gauge;
-use models::{Models, Running};
+use models::Models;
+use preload::PreloadCall;
 use settle::Calls;
 use tasks::Tasks;
+use threads::Running;
 
 /// Threads for small work. One alone would let a call wait while it reads a folder for another; more than
 /// four would take the processor away from computing.

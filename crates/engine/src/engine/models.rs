@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Condvar, Mutex, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use super::call::QueuedCall;
@@ -11,6 +11,7 @@ use super::memory::{Held, Memory};
 use super::options::EngineOptions;
 use super::settle::disposed;
 use super::shared::{Promise, Shared, Waiter};
+use super::threads::{Running, spawn};
 use super::worker::{Command, Idle, OnIdle, Worker};
 use crate::backend::BackendInfo;
 use crate::cancel::Cancel;
@@ -230,11 +231,21 @@ impl Models {
             budget: self.max_tokens_per_batch.unwrap_or(default_budget),
             width: described.description.spec.full_width(),
             last_used,
-            on_idle: self.on_idle(key),
+            on_idle: self.on_idle(key.clone()),
         };
+        let models = Arc::downgrade(&self);
         drop((self, described));
-        if promise.keep(Ok(model)) {
-            worker.run();
+        let work = || {
+            if promise.keep(Ok(model)) {
+                worker.run();
+            }
+            Ok(())
+        };
+        // A worker that panics all the same must not be left in the list: the next call loads the model anew.
+        if catch("scheduling", work).is_err()
+            && let Some(models) = models.upgrade()
+        {
+            models.loaded.remove_if(|other, _| *other == key);
         }
         // Told last: whoever waits for it wants the memory.
         drop(held);
@@ -318,83 +329,5 @@ impl Models {
     /// The threads of the models, for who wants to wait for their end.
     pub(super) fn threads(&self) -> Arc<Running> {
         Arc::clone(&self.running)
-    }
-}
-
-/// Starts a thread for a promise; if there can be none, that is what those who wait are told.
-fn spawn<V: Clone + Send + 'static>(
-    name: &str,
-    promise: Promise<ModelKey, V>,
-    work: impl FnOnce(Promise<ModelKey, V>) + Send + 'static,
-) {
-    // The promise is handed over through a slot, because a thread that cannot be started drops what it was given.
-    let slot = Arc::new(Mutex::new(Some(promise)));
-    let taken = Arc::clone(&slot);
-    let thread = std::thread::Builder::new().name(name.to_owned()).stack_size(8 << 20);
-    let started = thread.spawn(move || {
-        let promise = lock(&taken).take();
-        if let Some(promise) = promise {
-            work(promise);
-        }
-    });
-    if let Err(error) = started {
-        let promise = lock(&slot).take();
-        if let Some(promise) = promise {
-            promise.keep(Err(Error::new(Code::OutOfMemory, format!("No thread can be started: {error}."))));
-        }
-    }
-}
-
-/// Counts threads that are at work.
-#[derive(Default)]
-pub(super) struct Running {
-    state: Mutex<RunningState>,
-    changed: Condvar,
-}
-
-#[derive(Default)]
-struct RunningState {
-    count: usize,
-    /// No more begin: whoever waits for the last to leave must not be overtaken by a new one.
-    closed: bool,
-}
-
-/// One of them.
-struct OneRunning(Arc<Running>);
-
-impl Running {
-    fn enter(self: &Arc<Self>) -> Option<OneRunning> {
-        let mut state = lock(&self.state);
-        if state.closed {
-            return None;
-        }
-        state.count += 1;
-        Some(OneRunning(Arc::clone(self)))
-    }
-
-    fn close(&self) {
-        lock(&self.state).closed = true;
-    }
-
-    /// Waits until the last has left, at most for `limit`; whether it has.
-    pub(super) fn wait_for_none(&self, limit: Option<Duration>) -> bool {
-        let deadline = limit.map(|limit| Instant::now() + limit);
-        let mut state = lock(&self.state);
-        while state.count > 0 {
-            let left = deadline
-                .map_or(Duration::from_secs(3600), |deadline| deadline.saturating_duration_since(Instant::now()));
-            if left.is_zero() {
-                return false;
-            }
-            state = self.changed.wait_timeout(state, left).unwrap_or_else(std::sync::PoisonError::into_inner).0;
-        }
-        true
-    }
-}
-
-impl Drop for OneRunning {
-    fn drop(&mut self) {
-        lock(&self.0.state).count -= 1;
-        self.0.changed.notify_all();
     }
 }

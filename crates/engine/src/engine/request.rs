@@ -8,7 +8,7 @@ use super::json;
 use super::texts::Texts;
 use crate::error::{Code, Error, Result};
 use crate::finish::Precision;
-use crate::model::Task;
+use crate::model::{ModelSpec, Task};
 
 /// What is put before each text.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -20,6 +20,18 @@ pub enum Prompt {
     None,
     /// The caller's own.
     Own(String),
+}
+
+impl Prompt {
+    /// The prompt of this model for the task, if there is one.
+    pub(super) fn of<'a>(&'a self, task: Task, spec: &'a ModelSpec) -> Option<&'a str> {
+        match self {
+            Prompt::Model => spec.tasks.get(&task).and_then(|task| task.prompt.as_deref()),
+            Prompt::None => None,
+            Prompt::Own(prompt) => Some(prompt.as_str()),
+        }
+        .filter(|prompt| !prompt.is_empty())
+    }
 }
 
 /// A call to [`Engine::embed`](super::Engine::embed).

@@ -1,0 +1,95 @@
+//! How calls come by a model: find its folder, read what it is, load its weights.
+
+use std::sync::Arc;
+
+use super::Inner;
+use super::event::{Event, Reporter};
+use super::models::{Described, LoadedModel, ModelKey};
+use super::output::ModelReport;
+use super::reference::Reference;
+use super::settle::Settle;
+use crate::error::Result;
+use crate::hub::Located;
+
+/// A model that a call has found, loaded or not.
+pub(super) struct Target {
+    located: Located,
+    key: ModelKey,
+    pub(super) described: Arc<Described>,
+}
+
+/// Finds and describes a model, and hands it to `next` on a task thread. Calls that will need its weights
+/// pass a `reporter`: for their user loading begins here.
+pub(super) fn find<T: Send + 'static>(
+    inner: &Arc<Inner>,
+    settle: &Arc<Settle<T>>,
+    reporter: Option<&Reporter>,
+    reference: Reference,
+    next: impl FnOnce(Target) -> Result<()> + Send + 'static,
+) -> Result<()> {
+    let Reference { model, overrides } = reference;
+    let located = inner.models.loader.locate(&model, settle.stop())?;
+    let key = ModelKey::new(&located, &overrides);
+    if let Some(reporter) = reporter
+        && !inner.models.is_loaded(&key)
+    {
+        reporter.send(Event::Loading { model: located.id.clone() });
+    }
+    let waiter = {
+        let (inner, settle, located, key) = (Arc::clone(inner), Arc::clone(settle), located.clone(), key.clone());
+        Box::new(move |described: Result<Arc<Described>>| {
+            let tasks = Arc::clone(&inner);
+            tasks.tasks.once(move || {
+                settle.step("checking a call", || {
+                    let described = described?;
+                    described.last_used.touch();
+                    next(Target { located, key, described })
+                });
+            });
+        })
+    };
+    inner.models.describe(key, located, overrides, settle.stop(), waiter);
+    Ok(())
+}
+
+/// Loads the weights of a model and hands it to `next`.
+pub(super) fn load<T: Send + 'static>(
+    inner: &Arc<Inner>,
+    settle: &Arc<Settle<T>>,
+    reporter: &Reporter,
+    target: Target,
+    next: impl FnOnce(Arc<LoadedModel>, Located) -> Result<()> + Send + 'static,
+) {
+    let Target { located, key, described } = target;
+    let waiter = {
+        let (settle, reporter) = (Arc::clone(settle), reporter.clone());
+        Box::new(move |loaded: Result<Arc<LoadedModel>>| {
+            settle.clone().step("starting a call", || {
+                let loaded = loaded?;
+                loaded.touch();
+                reporter.send(Event::Ready { model: located.id.clone(), device: loaded.info.device.clone() });
+                next(loaded, located)
+            });
+        })
+    };
+    inner.models.load(key, described, settle.stop(), waiter);
+}
+
+impl LoadedModel {
+    /// What it is, under the name by which this call found it.
+    pub(super) fn report(&self, located: Option<&Located>) -> ModelReport {
+        let spec = &self.described.description.spec;
+        ModelReport {
+            id: located.map_or(&spec.id, |located| &located.id).clone(),
+            revision: located.map_or(&spec.revision, |located| &located.revision).clone(),
+            adapter: None,
+            backend: spec.backend,
+            device: self.info.device.clone(),
+            dtype: self.info.dtype.clone(),
+            pooling: spec.pooling,
+            attention: spec.attention,
+            max_tokens: spec.max_tokens,
+            license: spec.license.clone(),
+        }
+    }
+}
