@@ -38,7 +38,8 @@ pub(crate) fn watch(env: &Env, engine: &Engine) -> napi::Result<()> {
     Ok(())
 }
 
-type Listener<'env> = Function<'env, (), ()>;
+/// What Node calls when the process ends.
+type Listener<'a> = Function<'a, (), ()>;
 
 /// `process.once('exit', …)`
 fn on_exit(env: &Env) -> napi::Result<()> {
