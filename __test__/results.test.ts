@@ -181,6 +181,14 @@ test('a full queue fails at once; a call alone never fills it, and a stream wait
   t.is((await job)?.embeddings.length, 1000)
 })
 
+test('a number format that a model cannot have is refused, not ignored', async (t) => {
+  await using half = new EmbeddingEngine({ device: 'cpu', dtype: 'bfloat16' })
+  await rejectsWith(t, half.embed('a', { model: model('onnx-bert') }), 'INVALID_OPTION', 'bfloat16')
+  t.is((await half.embed('a', { model: model('bert-mean') })).model.dtype, 'bfloat16')
+  await using whole = new EmbeddingEngine({ device: 'cpu', dtype: 'float32' })
+  t.is((await whole.embed('a', { model: model('onnx-bert') })).model.dtype, 'float32')
+})
+
 test('devices: the CPU is there, with its features', async (t) => {
   const cpu = listDevices().find(({ id }) => id === 'cpu')
   t.like(cpu, { kind: 'cpu', available: true })

@@ -244,7 +244,8 @@ export interface EngineOptions {
    */
   device?: string
   /**
-   * Number format of the weights in use. `'auto'` on a CPU is `'float32'`.
+   * Number format of the weights in use. `'auto'` on a CPU is `'float32'`. An ONNX graph has its own: asking for
+   * another one is `INVALID_OPTION`, as are `'float16'` for Qwen models (they give NaN in it) and, for now, `'int8'`.
    * @defaultValue `'auto'`
    * @example
    * ```ts
@@ -307,7 +308,8 @@ export interface EngineOptions {
    */
   maxTokensPerBatch?: number
   /**
-   * The most bytes that models and batches may take; work past it is `OUT_OF_MEMORY`.
+   * The most bytes that the weights of loaded models may take: idle models are unloaded to make room, and what
+   * does not fit even so is `OUT_OF_MEMORY`. Batches are bounded by `maxTokensPerBatch`.
    * @defaultValue no limit
    * @example
    * ```ts

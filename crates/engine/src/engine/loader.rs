@@ -126,7 +126,8 @@ impl Files {
         let device = self.device(spec.backend)?;
         let loaded = match spec.backend {
             BackendKind::Candle => candle::load(spec, &device, self.options.dtype, cancel),
-            BackendKind::Onnx => onnx::load(spec, &device, &self.onnx_options(&device, cancel)),
+            BackendKind::Onnx => onnx::load(spec, &device, &self.onnx_options(&device, cancel))
+                .and_then(|backend| check_dtype(spec, backend, self.options.dtype)),
         };
         loaded.map_err(|error| name_attempt(error, &device))
     }
@@ -149,6 +150,27 @@ fn name_attempt(error: Error, device: &str) -> Error {
     }
     let attempts = json!([{ "device": device, "reason": error.message }]);
     error.with("device", device).with("attempts", attempts)
+}
+
+/// A graph has its precision already: another one that was asked for is refused, not ignored.
+fn check_dtype(spec: &ModelSpec, backend: Arc<dyn Backend>, asked: Dtype) -> Result<Arc<dyn Backend>> {
+    let found = &backend.info().dtype;
+    let name = match asked {
+        Dtype::Auto => return Ok(backend),
+        Dtype::Float32 => "float32",
+        Dtype::Bfloat16 => "bfloat16",
+        Dtype::Float16 => "float16",
+        Dtype::Int8 => "int8",
+    };
+    if found == name {
+        return Ok(backend);
+    }
+    let message = format!(
+        "dtype '{name}' is not to be had for {}: it is an ONNX graph in {found}. Leave dtype at 'auto', or use another \
+         export of the model.",
+        spec.id
+    );
+    Err(Error::invalid_option("dtype", message).with("value", name).with("found", found.as_str()))
 }
 
 impl Loader for Files {
