@@ -2,6 +2,7 @@
 
 use candle_core::{Device, Tensor};
 
+use super::candle::generic::activate;
 use super::weights::Checkpoint;
 use crate::error::{Error, Result};
 use crate::model::{Activation, HeadModule};
@@ -80,18 +81,6 @@ impl Head {
 fn normalize(row: &mut [f32]) {
     let norm = row.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>().sqrt().max(1e-12);
     row.iter_mut().for_each(|x| *x = (f64::from(*x) / norm) as f32);
-}
-
-fn activate(x: &Tensor, activation: Activation) -> candle_core::Result<Tensor> {
-    match activation {
-        Activation::Identity => Ok(x.clone()),
-        Activation::Gelu => x.gelu_erf(),
-        Activation::GeluTanh => x.gelu(),
-        Activation::Relu => x.relu(),
-        Activation::Silu => x.silu(),
-        Activation::Tanh => x.tanh(),
-        Activation::Sigmoid => candle_nn::ops::sigmoid(x),
-    }
 }
 
 fn internal(error: candle_core::Error) -> Error {

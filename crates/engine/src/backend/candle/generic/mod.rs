@@ -6,7 +6,10 @@ mod parts;
 
 pub use parts::GenericParts;
 
+use candle_core::Tensor;
+
 use crate::error::{Code, Error};
+use crate::model::Activation;
 
 /// An error of Candle's as ours: what cannot be allocated is told apart.
 fn from_candle(error: candle_core::Error) -> Error {
@@ -16,5 +19,18 @@ fn from_candle(error: candle_core::Error) -> Error {
         Error::new(Code::OutOfMemory, format!("The device has no memory left: {message}"))
     } else {
         Error::internal(format!("Candle: {message}"))
+    }
+}
+
+/// Applies `activation` to every value.
+pub(crate) fn activate(x: &Tensor, activation: Activation) -> candle_core::Result<Tensor> {
+    match activation {
+        Activation::Identity => Ok(x.clone()),
+        Activation::Gelu => x.gelu_erf(),
+        Activation::GeluTanh => x.gelu(),
+        Activation::Relu => x.relu(),
+        Activation::Silu => x.silu(),
+        Activation::Tanh => x.tanh(),
+        Activation::Sigmoid => candle_nn::ops::sigmoid(x),
     }
 }

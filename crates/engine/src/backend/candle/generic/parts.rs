@@ -4,9 +4,8 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use candle_core::{D, DType, Device, Tensor};
-use candle_nn::ops;
 
-use super::{attention, from_candle};
+use super::{activate, attention, from_candle};
 use crate::backend::candle::parts::{AttentionShape, AttentionWeights, Parts, RotaryTable, Run};
 use crate::backend::pool::pool_rows;
 use crate::backend::weights::Weight;
@@ -93,18 +92,6 @@ impl GenericParts {
         let first = (a.broadcast_mul(&cos)? - b.broadcast_mul(&sin)?)?;
         let second = (b.broadcast_mul(&cos)? + a.broadcast_mul(&sin)?)?;
         Tensor::cat(&[first, second], 2)?.to_dtype(self.dtype)
-    }
-
-    fn activate(x: &Tensor, activation: Activation) -> candle_core::Result<Tensor> {
-        match activation {
-            Activation::Identity => Ok(x.clone()),
-            Activation::Gelu => x.gelu_erf(),
-            Activation::GeluTanh => x.gelu(),
-            Activation::Relu => x.relu(),
-            Activation::Silu => x.silu(),
-            Activation::Tanh => x.tanh(),
-            Activation::Sigmoid => ops::sigmoid(x),
-        }
     }
 
     /// Applies `f` to tiles of rows.
@@ -249,7 +236,7 @@ impl Parts for GenericParts {
         activation: Activation,
         run: &Run<'_>,
     ) -> Result<()> {
-        let y = Self::tiled(into, run, |x| down.forward(&Self::activate(&up.forward(x)?, activation)?))?;
+        let y = Self::tiled(into, run, |x| down.forward(&activate(&up.forward(x)?, activation)?))?;
         self.add(into, &y)
     }
 
