@@ -132,12 +132,14 @@ test.serial('works in a worker thread', async (t) => {
     })()`,
     { eval: true },
   )
+  // Listened for from the beginning: the worker may be gone before the call here has ended.
+  const exited = new Promise((resolve) => worker.once('exit', resolve))
   const there = await new Promise<Float32Array>((resolve, reject) =>
     worker.once('message', resolve).once('error', reject),
   )
   const here = await engine.embed('Hello', { model: MODEL })
   t.true(largestDifference(there, here.embedding) < 1e-5)
-  t.is(await new Promise((resolve) => worker.once('exit', resolve)), 0)
+  t.is(await exited, 0)
 })
 
 test.serial('a worker thread may be terminated in the middle of a call', async (t) => {
