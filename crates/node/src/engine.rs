@@ -1,12 +1,11 @@
 //! The engine as JavaScript sees it.
 
-use std::sync::Arc;
-
 use embedding_engine::engine::{
-    CountRequest, EmbedOutput, EmbedRequest, Engine, EngineOptions, ModelReport, PreloadRequest, Texts,
+    CountRequest, Download, DownloadRequest, EmbedOutput, EmbedRequest, Engine, EngineOptions, ModelReport,
+    PreloadRequest, Texts, Verification, verify_request,
 };
 use embedding_engine::finish::Vectors;
-use embedding_engine::{Cancel, Error, Result};
+use embedding_engine::{Cancel, Result};
 use napi::bindgen_prelude::{Either3, Env, Float32Array, Int8Array, Object, Uint8Array, Uint32Array};
 use napi_derive::napi;
 use serde_json::json;
@@ -14,7 +13,7 @@ use serde_json::json;
 use crate::errors::{guarded, guarded_napi};
 use crate::events::{EventCallback, Events};
 use crate::farewell;
-use crate::promise::promise;
+use crate::promise::{in_background, promise};
 
 /// Asks calls to stop. One token may go with several calls.
 #[napi]
@@ -114,9 +113,10 @@ impl NativeEngine {
     ) -> napi::Result<Object<'env>> {
         guarded_napi(|| {
             let events = on_event.map(|callback| Events::new(env, &callback)).transpose()?;
+            let sink = events.as_ref().map(Events::sink);
             let call = CountRequest::from_json(&request_json).and_then(|request| Ok((request, texts(text, lengths)?)));
             promise(env, events, Uint32Array::new, |done| match call {
-                Ok((request, texts)) => self.engine.count_tokens(request, texts, &cancel.cancel, done),
+                Ok((request, texts)) => self.engine.count_tokens(request, texts, &cancel.cancel, sink, done),
                 Err(error) => done(Err(error)),
             })
         })
@@ -145,6 +145,52 @@ impl NativeEngine {
         })
     }
 
+    /// Fetches a model without loading it.
+    ///
+    /// @param requestJson JSON: `{ model, include? }`
+    /// @returns JSON: `{ id, revision, path, bytes, downloadedBytes, files: { file, bytes }[] }`
+    #[napi(ts_return_type = "Promise<string>")]
+    pub fn download<'env>(
+        &self,
+        env: &'env Env,
+        request_json: String,
+        cancel: &CancelToken,
+        #[napi(ts_arg_type = "(json: string) => void")] on_event: Option<EventCallback<'_>>,
+    ) -> napi::Result<Object<'env>> {
+        guarded_napi(|| {
+            let events = on_event.map(|callback| Events::new(env, &callback)).transpose()?;
+            let sink = events.as_ref().map(Events::sink);
+            let convert = |download: Download| json!(download).to_string();
+            promise(env, events, convert, |done| match DownloadRequest::from_json(&request_json) {
+                Ok(request) => self.engine.download(request, &cancel.cancel, sink, done),
+                Err(error) => done(Err(error)),
+            })
+        })
+    }
+
+    /// Hashes what lies in the hub cache again.
+    ///
+    /// @param requestJson JSON: `{ model? }`
+    /// @returns JSON: `{ ok, bytes, models: { id, path, ok, files: { file, revision, bytes, ok, reason? }[] }[] }`
+    #[napi(ts_return_type = "Promise<string>")]
+    pub fn verify<'env>(
+        &self,
+        env: &'env Env,
+        request_json: String,
+        cancel: &CancelToken,
+        #[napi(ts_arg_type = "(json: string) => void")] on_event: Option<EventCallback<'_>>,
+    ) -> napi::Result<Object<'env>> {
+        guarded_napi(|| {
+            let events = on_event.map(|callback| Events::new(env, &callback)).transpose()?;
+            let sink = events.as_ref().map(Events::sink);
+            let convert = |found: Verification| json!(found).to_string();
+            promise(env, events, convert, |done| match verify_request(&request_json) {
+                Ok(model) => self.engine.verify(model, &cancel.cancel, sink, done),
+                Err(error) => done(Err(error)),
+            })
+        })
+    }
+
     /// Ends all calls with `DISPOSED`; settles when the models are freed.
     #[napi(ts_return_type = "Promise<void>")]
     pub fn dispose<'env>(&self, env: &'env Env) -> napi::Result<Object<'env>> {
@@ -156,28 +202,13 @@ impl NativeEngine {
                 None,
                 |()| (),
                 |done| {
-                    let waiting = std::thread::Builder::new().name("embedding-dispose".to_owned());
-                    let done = Arc::new(std::sync::Mutex::new(Some(done)));
-                    let told = Arc::clone(&done);
-                    let wait = move || {
+                    in_background("embedding-dispose", done, move || {
                         engine.dispose_blocking(None);
-                        tell(&told, Ok(()));
-                    };
-                    if let Err(error) = waiting.spawn(wait) {
-                        tell(&done, Err(Error::internal(format!("No thread can be started: {error}."))));
-                    }
+                        Ok(())
+                    });
                 },
             )
         })
-    }
-}
-
-type Told = std::sync::Mutex<Option<crate::promise::Done<()>>>;
-
-fn tell(done: &Told, result: Result<()>) {
-    let done = done.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-    if let Some(done) = done {
-        done(result);
     }
 }
 

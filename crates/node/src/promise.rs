@@ -1,8 +1,8 @@
 //! Promises that are settled from the engine's threads.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use embedding_engine::Result;
+use embedding_engine::{Error, Result};
 use napi::bindgen_prelude::{Env, Object, ToNapiValue};
 
 use crate::errors::{guarded_napi, to_napi};
@@ -40,4 +40,25 @@ where
         }));
     }));
     Ok(promise)
+}
+
+/// Runs `work` on a thread of its own and settles with its result.
+pub(crate) fn in_background<T: Send + 'static>(
+    name: &str,
+    done: Done<T>,
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) {
+    // Handed over through a slot, because a thread that cannot be started drops what it was given.
+    let slot = Arc::new(Mutex::new(Some(done)));
+    let told = Arc::clone(&slot);
+    let tell = move |slot: &Mutex<Option<Done<T>>>, result| {
+        let done = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(done) = done {
+            done(result);
+        }
+    };
+    let started = std::thread::Builder::new().name(name.to_owned()).spawn(move || tell(&told, work()));
+    if let Err(error) = started {
+        tell(&slot, Err(Error::internal(format!("No thread can be started: {error}."))));
+    }
 }

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use super::encode::{Empty, EncodeJob};
+use super::event::{OnEvent, Reporter};
 use super::loader::Description;
-use super::lookup::{Target, find};
+use super::lookup::{Need, Target, find};
 use super::reference;
 use super::request::CountRequest;
 use super::settle::Settle;
@@ -16,13 +17,19 @@ use crate::tokenize::Encoded;
 pub(super) struct CountCall;
 
 impl CountCall {
-    pub(super) fn start(inner: &Arc<Inner>, settle: Arc<Settle<Vec<u32>>>, request: CountRequest, texts: Texts) {
-        let inner = Arc::clone(inner);
+    pub(super) fn start(
+        inner: &Arc<Inner>,
+        settle: Arc<Settle<Vec<u32>>>,
+        request: CountRequest,
+        texts: Texts,
+        progress: Option<OnEvent>,
+    ) {
+        let (inner, reporter) = (Arc::clone(inner), Reporter::new(progress));
         inner.clone().tasks.once(move || {
             settle.clone().step("starting a call", || {
                 let reference = reference::resolve(request.model.as_deref(), Some(&texts), &inner.options)?;
                 let (tasks, call) = (Arc::clone(&inner), Arc::clone(&settle));
-                find(&inner, &settle, None, reference, move |target| {
+                find(&inner, &settle, &reporter, Need::Description, reference, move |target| {
                     Self::encode(&tasks, call, &request, texts, &target);
                     Ok(())
                 })

@@ -5,11 +5,14 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::download::known_names;
 use super::options::EngineOptions;
+use super::reference;
 use crate::backend::onnx::{self, OnnxOptions};
+use crate::cancel::Cancel;
 use crate::device;
 use crate::error::Result;
-use crate::hub::{self, CachedRevision};
+use crate::hub::{self, CachedRevision, HubStatus, Located, Removed};
 use crate::model::{License, catalogue};
 
 /// All that a report of a problem should say about the core and its surroundings, as JSON with members
@@ -44,6 +47,31 @@ pub fn doctor(options: &EngineOptions) -> Value {
             None => json!({ "reason": "This user has no home folder. Set home or EMBEDDING_ENGINE_HOME." }),
         },
     })
+}
+
+/// Where the hub is and whether it answers; asks it once, for at most 2.5 s.
+pub fn hub_status(options: &EngineOptions) -> HubStatus {
+    hub::status(&options.hub(), &Cancel::never())
+}
+
+/// The folder of a model, without any network.
+///
+/// # Errors
+/// `MODEL_NOT_FOUND`, `INVALID_INPUT`.
+pub fn model_path(options: &EngineOptions, model: &str) -> Result<Located> {
+    let found = reference::resolve(Some(model), None, options)?;
+    hub::locate_known(&found.model, &options.hub(), &known_names(&found.model))
+}
+
+/// Removes a model from the hub cache: see [`hub::remove`].
+///
+/// # Errors
+/// As there.
+pub fn remove_model(options: &EngineOptions, model: &str) -> Result<Removed> {
+    let found = reference::resolve(Some(model), None, options)?;
+    // An alias is pinned to a revision; who removes it means the model.
+    let whole = found.model.split('@').next().filter(|_| catalogue::resolve_alias(model).is_some());
+    hub::remove(whole.unwrap_or(&found.model), &options.hub(), &known_names(&found.model))
 }
 
 /// Every device that this build knows, as `listDevices` tells it.

@@ -6,7 +6,7 @@ use super::call::{CallParts, QueuedCall};
 use super::encode::{Empty, EncodeJob, check_content, check_empty};
 use super::event::{OnEvent, Reporter};
 use super::gauge::Reservation;
-use super::lookup::{Target, find, load};
+use super::lookup::{Need, Target, find, load};
 use super::models::LoadedModel;
 use super::output::EmbedOutput;
 use super::reference;
@@ -73,7 +73,7 @@ impl EmbedCall {
         check_empty(&texts)?;
         let reference = reference::resolve(self.request.model.as_deref(), Some(&texts), &self.inner.options)?;
         let call = Arc::clone(&self);
-        find(&self.inner, &self.settle, Some(&self.reporter), reference, move |target| {
+        find(&self.inner, &self.settle, &self.reporter, Need::Weights, reference, move |target| {
             call.encode(reservation, texts, target)
         })
     }

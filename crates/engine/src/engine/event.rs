@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use crate::cancel::Cancel;
+use crate::hub::FileEvent;
 use crate::sync::{catch, lock};
 
 /// Ten a second.
@@ -14,6 +16,14 @@ const INTERVAL: Duration = Duration::from_millis(100);
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "status", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Event {
+    /// Something that belongs into a log, not into a progress bar: the licence of a model that is being
+    /// downloaded, a hub that does not answer. Told to one of the calls that it concerns.
+    Notice {
+        /// How serious it is.
+        level: Level,
+        /// For people.
+        message: String,
+    },
     /// The call waits for a model that is being loaded.
     Loading {
         /// The model, as it was resolved.
@@ -37,6 +47,19 @@ pub enum Event {
         /// What the rest will take at this speed.
         eta_seconds: f64,
     },
+    /// A file of the model is being fetched, or hashed again.
+    #[serde(untagged)]
+    File(FileEvent),
+}
+
+/// How serious a [`Event::Notice`] is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// Good to know.
+    Info,
+    /// Something to act on.
+    Warn,
 }
 
 /// Where the events of a call go. Called on the engine's threads: it must not wait.
@@ -51,6 +74,12 @@ pub(super) struct Reporter {
 impl Reporter {
     pub(super) fn new(target: Option<OnEvent>) -> Self {
         Reporter { target: target.map(|target| (target, Arc::default())) }
+    }
+
+    /// The same as a function.
+    pub(super) fn sink(&self) -> OnEvent {
+        let reporter = self.clone();
+        Arc::new(move |event| reporter.send(event))
     }
 
     pub(super) fn send(&self, event: Event) {
@@ -68,6 +97,61 @@ impl Reporter {
             target(event);
             Ok(())
         });
+    }
+}
+
+/// All who wait for the same download. Whoever comes later is told what has happened so far.
+#[derive(Default)]
+pub(super) struct Audience {
+    state: Mutex<AudienceState>,
+}
+
+#[derive(Default)]
+struct AudienceState {
+    listeners: Vec<(Cancel, Reporter)>,
+    /// Files that were begun and those that are done, in order.
+    steps: Vec<FileEvent>,
+    notices: Vec<Event>,
+}
+
+impl Audience {
+    /// Tells `reporter` of everything until `stop` is raised.
+    pub(super) fn join(&self, stop: &Cancel, reporter: &Reporter) {
+        let steps = {
+            let mut state = lock(&self.state);
+            state.listeners.retain(|(stop, _)| !stop.is_cancelled());
+            state.listeners.push((stop.clone(), reporter.clone()));
+            state.steps.clone()
+        };
+        steps.into_iter().for_each(|step| reporter.send(Event::File(step)));
+    }
+
+    pub(super) fn tell(&self, event: Event) {
+        let listeners: Vec<Reporter> = {
+            let mut state = lock(&self.state);
+            state.listeners.retain(|(stop, _)| !stop.is_cancelled());
+            match &event {
+                Event::File(FileEvent::Progress { .. } | FileEvent::ProgressTotal { .. }) => {}
+                Event::File(step) => state.steps.push(step.clone()),
+                Event::Notice { .. } => {
+                    // Once, however many wait.
+                    if state.notices.contains(&event) {
+                        return;
+                    }
+                    state.notices.push(event.clone());
+                }
+                _ => {}
+            }
+            let mut listeners = state.listeners.iter().map(|(_, reporter)| reporter.clone());
+            if matches!(event, Event::Notice { .. }) {
+                listeners.next().into_iter().collect()
+            } else {
+                listeners.collect()
+            }
+        };
+        for reporter in listeners {
+            reporter.send(event.clone());
+        }
     }
 }
 
@@ -110,7 +194,30 @@ mod tests {
         assert_eq!(json(&Event::Loading { model: "m".into() }), r#"{"status":"loading","model":"m"}"#);
         let ready = Event::Ready { model: "m".into(), device: "cpu".into() };
         assert_eq!(json(&ready), r#"{"status":"ready","model":"m","device":"cpu"}"#);
+        let notice = Event::Notice { level: Level::Warn, message: "w".into() };
+        assert_eq!(json(&notice), r#"{"status":"notice","level":"warn","message":"w"}"#);
+        let file = Event::File(FileEvent::Done { name: "m".into(), file: "f".into() });
+        assert_eq!(json(&file), r#"{"status":"done","name":"m","file":"f"}"#);
         let expected = r#"{"status":"embedding","done":1,"total":3,"tokensPerSecond":1.0,"etaSeconds":2.0}"#;
         assert_eq!(json(&embedding(1, 3)), expected);
+    }
+
+    #[test]
+    fn who_comes_late_is_told_what_happened_and_a_notice_goes_to_one() {
+        let audience = Audience::default();
+        let ((first, heard_first), (second, heard_second), (gone, heard_by_gone)) = (collect(), collect(), collect());
+        let stop = Cancel::new();
+        audience.join(&stop, &gone);
+        audience.join(&Cancel::never(), &first);
+        stop.cancel();
+        let initiate = Event::File(FileEvent::Initiate { name: "m".into(), file: "f".into() });
+        let notice = Event::Notice { level: Level::Info, message: "n".into() };
+        audience.tell(initiate.clone());
+        audience.join(&Cancel::never(), &second);
+        audience.tell(notice.clone());
+        audience.tell(notice.clone());
+        assert_eq!(*lock(&heard_first), [initiate.clone(), notice]);
+        assert_eq!(*lock(&heard_second), [initiate]);
+        assert!(lock(&heard_by_gone).is_empty());
     }
 }

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use serde_json::json;
 
+use super::download::{self, Asked};
+use super::event::OnEvent;
 use super::options::EngineOptions;
 use crate::backend::candle::{self, Dtype};
 use crate::backend::weights::Checkpoint;
@@ -14,7 +16,7 @@ use crate::cancel::Cancel;
 use crate::device;
 use crate::error::{Code, Error, Result};
 use crate::hub::{self, HubConfig, Located};
-use crate::model::{self, BackendKind, ModelOverrides, ModelSpec, catalogue};
+use crate::model::{self, BackendKind, ModelOverrides, ModelSpec};
 use crate::sync::catch;
 use crate::tokenize::{Encoded, Tokenizer};
 
@@ -73,11 +75,11 @@ pub struct Weights {
 
 /// Finds and loads models. All of it may take long, and none of it runs on a caller's thread.
 pub trait Loader: Send + Sync + 'static {
-    /// Finds the folder of a model that is no alias.
+    /// Finds the folder of a model that is no alias, and fetches what is missing of it.
     ///
     /// # Errors
-    /// `MODEL_NOT_FOUND`, `INVALID_INPUT`.
-    fn locate(&self, model: &str, cancel: &Cancel) -> Result<Located>;
+    /// `MODEL_NOT_FOUND`, `INVALID_INPUT`; as [`hub::obtain`].
+    fn locate(&self, model: &str, overrides: &ModelOverrides, cancel: &Cancel, events: &OnEvent) -> Result<Located>;
 
     /// Reads all but the weights.
     ///
@@ -101,7 +103,7 @@ pub trait Loader: Send + Sync + 'static {
     fn tokens_per_batch(&self, device: &str) -> usize;
 }
 
-/// Models in folders and in the hub cache, run by our backends.
+/// Models in folders, in the hub cache and on the hub, run by our backends.
 pub struct Files {
     options: EngineOptions,
     hub: HubConfig,
@@ -174,11 +176,9 @@ fn check_dtype(spec: &ModelSpec, backend: Arc<dyn Backend>, asked: Dtype) -> Res
 }
 
 impl Loader for Files {
-    fn locate(&self, model: &str, _cancel: &Cancel) -> Result<Located> {
-        // Who asks for a model that we know did not mistype it.
-        let id = model.split('@').next().unwrap_or(model);
-        let known: Vec<&str> = if catalogue::find(id).is_some() { Vec::new() } else { catalogue::names().collect() };
-        hub::locate_known(model, &self.hub, &known)
+    fn locate(&self, model: &str, overrides: &ModelOverrides, cancel: &Cancel, events: &OnEvent) -> Result<Located> {
+        let asked = Asked { model, overrides, include: None };
+        Ok(download::obtain(&self.hub, &asked, cancel, events)?.located)
     }
 
     fn describe(&self, located: &Located, overrides: &ModelOverrides) -> Result<Description> {

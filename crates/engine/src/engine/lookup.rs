@@ -10,6 +10,7 @@ use super::reference::Reference;
 use super::settle::Settle;
 use crate::error::Result;
 use crate::hub::Located;
+use crate::model::ModelOverrides;
 
 /// A model that a call has found, loaded or not.
 pub(super) struct Target {
@@ -18,21 +19,50 @@ pub(super) struct Target {
     pub(super) described: Arc<Described>,
 }
 
-/// Finds and describes a model, and hands it to `next` on a task thread. Calls that will need its weights
-/// pass a `reporter`: for their user loading begins here.
+/// What a call needs of a model that it looks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Need {
+    /// What it is, and its tokenizer.
+    Description,
+    /// Its weights as well: for the caller loading begins once it is found.
+    Weights,
+}
+
+/// Finds and describes a model, and hands it to `next` on a task thread.
 pub(super) fn find<T: Send + 'static>(
     inner: &Arc<Inner>,
     settle: &Arc<Settle<T>>,
-    reporter: Option<&Reporter>,
+    reporter: &Reporter,
+    need: Need,
     reference: Reference,
     next: impl FnOnce(Target) -> Result<()> + Send + 'static,
 ) -> Result<()> {
     let Reference { model, overrides } = reference;
-    let located = inner.models.loader.locate(&model, settle.stop())?;
+    let waiter = {
+        let (inner, settle) = (Arc::clone(inner), Arc::clone(settle));
+        let (reporter, overrides) = (reporter.clone(), overrides.clone());
+        Box::new(move |located: Result<Located>| {
+            let call = Arc::clone(&settle);
+            call.step("finding a model", || {
+                describe(&inner, &settle, &reporter, need, located?, overrides, next);
+                Ok(())
+            });
+        })
+    };
+    inner.models.locate(model, overrides, settle.stop(), reporter, waiter)
+}
+
+fn describe<T: Send + 'static>(
+    inner: &Arc<Inner>,
+    settle: &Arc<Settle<T>>,
+    reporter: &Reporter,
+    need: Need,
+    located: Located,
+    overrides: ModelOverrides,
+    next: impl FnOnce(Target) -> Result<()> + Send + 'static,
+) {
     let key = ModelKey::new(&located, &overrides);
-    if let Some(reporter) = reporter
-        && !inner.models.is_loaded(&key)
-    {
+    if need == Need::Weights && !inner.models.is_loaded(&key) {
         reporter.send(Event::Loading { model: located.id.clone() });
     }
     let waiter = {
@@ -49,7 +79,6 @@ pub(super) fn find<T: Send + 'static>(
         })
     };
     inner.models.describe(key, located, overrides, settle.stop(), waiter);
-    Ok(())
 }
 
 /// Loads the weights of a model and hands it to `next`.

@@ -13,6 +13,7 @@
 mod call;
 mod count;
 mod doctor;
+mod download;
 mod embed;
 mod encode;
 mod event;
@@ -40,8 +41,10 @@ use std::sync::mpsc::channel;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-pub use doctor::{CachedFiles, ModelEntry, doctor, list_devices, list_models};
-pub use event::{Event, OnEvent};
+pub use crate::hub::HubStatus;
+pub use doctor::{CachedFiles, ModelEntry, doctor, hub_status, list_devices, list_models, model_path, remove_model};
+pub use download::{Download, DownloadRequest, DownloadedFile, Verification, verify_request};
+pub use event::{Event, Level, OnEvent};
 pub use loader::{Description, Encoder, Files, Loader, Weights};
 pub use options::EngineOptions;
 pub use output::{EmbedOutput, ModelReport};
@@ -182,11 +185,12 @@ impl Engine {
         request: CountRequest,
         texts: impl Into<Texts>,
         cancel: &Cancel,
+        progress: Option<OnEvent>,
         done: impl FnOnce(Result<Vec<u32>>) + Send + 'static,
     ) {
         let texts = texts.into();
         if let Some(settle) = self.inner.calls.begin(cancel, Box::new(done)) {
-            CountCall::start(&self.inner, settle, request, texts);
+            CountCall::start(&self.inner, settle, request, texts, progress);
         }
     }
 
@@ -200,7 +204,7 @@ impl Engine {
         texts: impl Into<Texts>,
         cancel: &Cancel,
     ) -> Result<Vec<u32>> {
-        wait(|done| self.count_tokens(request, texts, cancel, done))
+        wait(|done| self.count_tokens(request, texts, cancel, None, done))
     }
 
     /// Loads a model, so that the first call finds it loaded.
@@ -225,6 +229,39 @@ impl Engine {
     /// As there.
     pub fn preload_blocking(&self, request: PreloadRequest, cancel: &Cancel) -> Result<ModelReport> {
         wait(|done| self.preload(request, cancel, None, done))
+    }
+
+    /// Fetches a model without loading it.
+    ///
+    /// # Errors
+    /// By `done`: as [`crate::hub::obtain`]; `MODEL_UNSUPPORTED`, `BAD_CHECKPOINT` for one that we cannot run;
+    /// `DISPOSED`.
+    pub fn download(
+        &self,
+        request: DownloadRequest,
+        cancel: &Cancel,
+        progress: Option<OnEvent>,
+        done: impl FnOnce(Result<Download>) + Send + 'static,
+    ) {
+        if let Some(settle) = self.inner.calls.begin(cancel, Box::new(done)) {
+            download::start(&self.inner, settle, request, progress);
+        }
+    }
+
+    /// Hashes the files of a model in the hub cache again, or of all models.
+    ///
+    /// # Errors
+    /// By `done`: as [`crate::hub::verify`]; `DISPOSED`.
+    pub fn verify(
+        &self,
+        model: Option<String>,
+        cancel: &Cancel,
+        progress: Option<OnEvent>,
+        done: impl FnOnce(Result<Verification>) + Send + 'static,
+    ) {
+        if let Some(settle) = self.inner.calls.begin(cancel, Box::new(done)) {
+            download::start_verify(&self.inner, settle, model, progress);
+        }
     }
 
     /// The models that are loaded now.

@@ -1,11 +1,13 @@
 //! The models of an engine: loaded once each, shared, unloaded when idle or when room is needed.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use super::call::QueuedCall;
+use super::event::{Audience, OnEvent, Reporter};
 use super::loader::{Description, Loader, Weights};
 use super::memory::{Held, Memory};
 use super::options::EngineOptions;
@@ -16,7 +18,7 @@ use super::worker::{Command, Idle, OnIdle, Worker};
 use crate::backend::BackendInfo;
 use crate::cancel::Cancel;
 use crate::error::{Code, Error, Result};
-use crate::hub::Located;
+use crate::hub::{self, Located};
 use crate::model::ModelOverrides;
 use crate::sync::{catch, lock};
 
@@ -93,12 +95,24 @@ impl LoadedModel {
     }
 }
 
+/// A model as it was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Name {
+    model: String,
+    overrides: String,
+}
+
+type LocatedMap = Shared<Name, Located>;
 type DescribedMap = Shared<ModelKey, Arc<Described>>;
 type LoadedMap = Shared<ModelKey, Arc<LoadedModel>>;
 
 /// All models of an engine.
 pub(super) struct Models {
     pub(super) loader: Arc<dyn Loader>,
+    /// Models of the hub. What a branch stands for is asked once.
+    located: Arc<LocatedMap>,
+    /// Who wants to hear of the downloads that are under way.
+    audiences: Mutex<HashMap<Name, Arc<Audience>>>,
     described: Arc<DescribedMap>,
     loaded: Arc<LoadedMap>,
     memory: Arc<Memory>,
@@ -113,6 +127,8 @@ impl Models {
     pub(super) fn new(loader: Arc<dyn Loader>, options: &EngineOptions) -> Arc<Self> {
         Arc::new(Models {
             loader,
+            located: Shared::new(),
+            audiences: Mutex::default(),
             described: Shared::new(),
             loaded: Shared::new(),
             memory: Memory::new(options.memory_limit),
@@ -122,6 +138,59 @@ impl Models {
             pool: Mutex::new(None),
             running: Arc::default(),
         })
+    }
+
+    /// Tells `waiter` where the model is, fetching what is missing of it if nobody did. Those who ask
+    /// meanwhile share the work, and all are told how far it is; it ends when all have left.
+    pub(super) fn locate(
+        self: &Arc<Self>,
+        model: String,
+        overrides: ModelOverrides,
+        stop: &Cancel,
+        reporter: &Reporter,
+        waiter: Waiter<Located>,
+    ) -> Result<()> {
+        if matches!(hub::Reference::parse(&model)?, hub::Reference::Folder(_)) {
+            waiter(self.loader.locate(&model, &overrides, stop, &reporter.sink()));
+            return Ok(());
+        }
+        let name = Name { model: model.clone(), overrides: format!("{overrides:?}") };
+        // Somebody may have removed it since.
+        self.located.remove_if(|other, located| *other == name && !located.root.exists());
+        let audience = Arc::clone(lock(&self.audiences).entry(name.clone()).or_default());
+        audience.join(stop, reporter);
+        let models = Arc::clone(self);
+        let key = name.clone();
+        let make = move |promise: Promise<Name, Located>| {
+            let Some(running) = models.running.enter() else {
+                promise.keep(Err(disposed()));
+                return;
+            };
+            spawn("embedding-fetch", promise, move |promise| {
+                let _running = running;
+                let told = Arc::clone(&audience);
+                let events: OnEvent = Arc::new(move |event| told.tell(event));
+                let located =
+                    catch("finding a model", || models.loader.locate(&model, &overrides, promise.cancel(), &events));
+                models.close_audience(&key, Some(&audience));
+                promise.keep(located);
+            });
+        };
+        self.located.get(name.clone(), stop, waiter, make);
+        // Nobody tells anything of a model that is there already.
+        if self.located.has(&name) {
+            self.close_audience(&name, None);
+        }
+        Ok(())
+    }
+
+    /// The download is over. Another one of the same name may have begun meanwhile: `which` tells them apart.
+    fn close_audience(&self, name: &Name, which: Option<&Arc<Audience>>) {
+        let mut audiences = lock(&self.audiences);
+        let found = audiences.get(name);
+        if which.is_none_or(|which| found.is_some_and(|found| Arc::ptr_eq(found, which))) {
+            audiences.remove(name);
+        }
     }
 
     /// Tells `waiter` what the model is, reading its folder if nobody did.
@@ -320,6 +389,7 @@ impl Models {
     /// Tells all threads to leave, and lets no more begin. The calls must have been told before.
     pub(super) fn stop(&self) {
         self.running.close();
+        self.located.clear();
         self.described.clear();
         for model in self.loaded.clear() {
             model.stop();

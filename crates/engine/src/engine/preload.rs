@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Inner;
 use super::event::{OnEvent, Reporter};
-use super::lookup::{find, load};
+use super::lookup::{Need, find, load};
 use super::output::ModelReport;
 use super::reference;
 use super::request::PreloadRequest;
@@ -25,7 +25,7 @@ impl PreloadCall {
             settle.clone().step("starting a call", || {
                 let (engine, call) = (Arc::clone(&inner), Arc::clone(&settle));
                 let reference = reference::resolve(request.model.as_deref(), None, &inner.options)?;
-                find(&inner, &settle, Some(&reporter.clone()), reference, move |target| {
+                find(&inner, &settle, &reporter.clone(), Need::Weights, reference, move |target| {
                     let told = Arc::clone(&call);
                     load(&engine, &call, &reporter, target, move |model, located| {
                         let report = model.report(Some(&located));

@@ -11,8 +11,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::layout::Repository;
 use super::near::suggest;
-use super::{Located, not_found, reason};
+use super::{Located, reason};
 use crate::error::{Code, Error, Result};
 
 /// A model that lies in the hub cache.
@@ -66,21 +67,18 @@ pub fn cached_models(cache: &Path) -> Result<Vec<CachedModel>> {
     Ok(models)
 }
 
-/// Finds the snapshot of a repository.
-pub(super) fn locate(id: &str, revision: Option<&str>, cache: &Path, known: &[&str]) -> Result<Located> {
-    let repository = cache.join(format!("models--{}", id.replace('/', "--")));
+/// The snapshot of a repository, if there is one.
+pub(super) fn find(id: &str, revision: Option<&str>, cache: &Path) -> Option<Located> {
+    let repository = Repository::new(cache, id);
     let wanted = revision.unwrap_or("main");
-    let commit = if is_commit(wanted) { Some(wanted.to_owned()) } else { read_ref(&repository, wanted) };
-    if let Some(commit) = commit {
-        let root = repository.join("snapshots").join(&commit);
-        if root.is_dir() {
-            return Ok(Located { id: id.to_owned(), revision: Some(commit), root });
-        }
-    }
-    Err(missing(id, revision, cache, &repository, known))
+    let commit = if is_commit(wanted) { Some(wanted.to_owned()) } else { read_ref(&repository.root(), wanted) }?;
+    let root = repository.snapshot(&commit);
+    root.is_dir().then(|| Located { id: id.to_owned(), revision: Some(commit), root })
 }
 
-fn missing(id: &str, revision: Option<&str>, cache: &Path, repository: &Path, known: &[&str]) -> Error {
+/// `code` for a repository that is not there: what the cache has in its place, and how to get it.
+pub(super) fn missing(code: Code, id: &str, revision: Option<&str>, cache: &Path, known: &[&str]) -> Error {
+    let repository = Repository::new(cache, id).root();
     let wanted = revision.map_or_else(|| id.to_owned(), |revision| format!("{id}@{revision}"));
     let mut message = format!("The model {wanted} is not in the hub cache {}", cache.display());
     if let Err(error) = fs::read_dir(cache) {
@@ -88,7 +86,7 @@ fn missing(id: &str, revision: Option<&str>, cache: &Path, repository: &Path, kn
     }
     message += ". ";
 
-    let there = snapshots(repository);
+    let there = snapshots(&repository);
     let mut near = Vec::new();
     if there.is_empty() {
         let cached: Vec<String> = repositories(cache).unwrap_or_default().into_keys().collect();
@@ -110,12 +108,14 @@ fn missing(id: &str, revision: Option<&str>, cache: &Path, repository: &Path, kn
             there.iter().map(|commit| format!("revision {commit}")).collect::<Vec<_>>().join(" and ")
         );
     }
-    let option = revision.map_or_else(String::new, |revision| format!(" --revision {revision}"));
-    let command = format!("hf download {id}{option}");
-    message += &format!(
-        "Get it with `{command}` (or `huggingface-cli download {id}{option}`), or give the path of a folder that holds it."
-    );
-    not_found(&wanted, message)
+    if code == Code::Offline {
+        message += "The network may not be used (offline, HF_HUB_OFFLINE). ";
+    }
+    let command = format!("npx embedding-engine models download {wanted}");
+    message +=
+        &format!("Get it with `{command}` where there is a network, or give the path of a folder that holds it.");
+    Error::new(code, message)
+        .with("model", wanted.as_str())
         .with("id", id)
         .with("cache", cache.display().to_string())
         .with("command", command)
@@ -124,11 +124,11 @@ fn missing(id: &str, revision: Option<&str>, cache: &Path, repository: &Path, kn
 }
 
 /// A commit has 40 hexadecimal digits; anything else is the name of a branch or tag.
-fn is_commit(revision: &str) -> bool {
-    revision.len() == 40 && revision.bytes().all(|byte| byte.is_ascii_hexdigit())
+pub(super) fn is_commit(revision: &str) -> bool {
+    revision.len() == 40 && revision.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-fn read_ref(repository: &Path, name: &str) -> Option<String> {
+pub(super) fn read_ref(repository: &Path, name: &str) -> Option<String> {
     let commit = fs::read_to_string(repository.join("refs").join(name)).ok()?;
     let commit = commit.trim();
     // What is read here becomes part of a path.
@@ -136,7 +136,7 @@ fn read_ref(repository: &Path, name: &str) -> Option<String> {
 }
 
 /// Every branch and tag with its commit; names may contain slashes, and are then folders.
-fn refs(repository: &Path) -> Vec<(String, String)> {
+pub(super) fn refs(repository: &Path) -> Vec<(String, String)> {
     let mut found = Vec::new();
     let root = repository.join("refs");
     let mut folders = vec![(root.clone(), 0)];
@@ -157,7 +157,7 @@ fn refs(repository: &Path) -> Vec<(String, String)> {
 }
 
 /// The commits whose snapshots are there, sorted.
-fn snapshots(repository: &Path) -> Vec<String> {
+pub(super) fn snapshots(repository: &Path) -> Vec<String> {
     let mut commits: Vec<String> = entries(&repository.join("snapshots"))
         .into_iter()
         .filter(|path| path.is_dir())
@@ -187,12 +187,12 @@ fn repositories(cache: &Path) -> Result<BTreeMap<String, PathBuf>> {
         .collect())
 }
 
-fn entries(folder: &Path) -> Vec<PathBuf> {
+pub(super) fn entries(folder: &Path) -> Vec<PathBuf> {
     fs::read_dir(folder).map(|found| found.flatten().map(|entry| entry.path()).collect()).unwrap_or_default()
 }
 
 /// Bytes of the files below a folder; links are not followed, so that a blob counts once.
-fn bytes(folder: &Path, depth: usize) -> u64 {
+pub(super) fn bytes(folder: &Path, depth: usize) -> u64 {
     entries(folder)
         .into_iter()
         .filter_map(|path| Some((fs::symlink_metadata(&path).ok()?, path)))
@@ -202,4 +202,21 @@ fn bytes(folder: &Path, depth: usize) -> u64 {
             _ => 0,
         })
         .sum()
+}
+
+/// Files and links below a folder, sorted.
+pub(super) fn files_below(root: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    let mut folders = vec![(root.to_owned(), 0)];
+    while let Some((folder, depth)) = folders.pop() {
+        for path in entries(&folder) {
+            match fs::symlink_metadata(&path) {
+                Ok(meta) if meta.is_dir() && depth < 16 => folders.push((path, depth + 1)),
+                Ok(meta) if !meta.is_dir() => files.push(path),
+                _ => {}
+            }
+        }
+    }
+    files.sort();
+    files
 }

@@ -1,12 +1,21 @@
-//! Finding the files of a model: a local folder or the standard hub cache.
+//! Finding the files of a model: a local folder, the standard hub cache, or the hub itself, from which they
+//! are fetched into the cache.
 //!
-//! Knows places, not what the files mean.
+//! Knows places, not what the files mean: whoever calls says which files are needed.
 
 mod cache;
 mod disk;
+mod download;
+mod hash;
+mod layout;
 pub mod near;
+mod obtain;
 mod paths;
+mod progress;
 mod reference;
+mod remove;
+mod settings;
+mod verify;
 
 use std::path::PathBuf;
 
@@ -14,8 +23,13 @@ use crate::error::{Code, Error, Result};
 
 pub use cache::{CachedModel, CachedRevision, cached_models};
 pub use disk::free_space;
+pub use download::{HubStatus, Listing, Select, Selection, status};
+pub use obtain::{Obtained, Wishes, obtain};
 pub use paths::{cache_dir, home_dir};
+pub use progress::{FileEvent, Loaded, OnFile};
 pub use reference::Reference;
+pub use remove::{Removed, remove};
+pub use verify::{VerifiedFile, VerifiedModel, verify};
 
 /// Where models are looked for, and what may be done to get them.
 #[derive(Debug, Clone, Default)]
@@ -33,7 +47,7 @@ pub struct HubConfig {
 }
 
 /// A model that was found on disk.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Located {
     /// Hub id (`owner/name`), or the path as it was given.
     pub id: String,
@@ -43,7 +57,7 @@ pub struct Located {
     pub root: PathBuf,
 }
 
-/// Finds the folder of a model.
+/// Finds the folder of a model, without any network.
 ///
 /// `model` is a path (`./x`, `../x`, `/x`, `C:\x`, `file:…`) or a hub id, with `@revision` if wanted
 /// (a commit, a branch or a tag; default `main`). Aliases are not known here: resolve them first with
@@ -64,8 +78,22 @@ pub fn locate(model: &str, config: &HubConfig) -> Result<Located> {
 pub fn locate_known(model: &str, config: &HubConfig, known: &[&str]) -> Result<Located> {
     match Reference::parse(model)? {
         Reference::Folder(path) => locate_folder(model, path),
-        Reference::Hub { id, revision } => cache::locate(&id, revision.as_deref(), &paths::cache_dir(config)?, known),
+        Reference::Hub { id, revision } => {
+            let (revision, cache) = (revision.as_deref(), paths::cache_dir(config)?);
+            cache::find(&id, revision, &cache)
+                .ok_or_else(|| cache::missing(Code::ModelNotFound, &id, revision, &cache, known))
+        }
     }
+}
+
+/// The files of a model on disk: path in its folder, and bytes.
+pub fn files_of(located: &Located) -> Vec<(String, u64)> {
+    let name =
+        |path: &std::path::Path| path.strip_prefix(&located.root).unwrap_or(path).to_string_lossy().replace('\\', "/");
+    cache::files_below(&located.root)
+        .into_iter()
+        .map(|path| (name(&path), std::fs::metadata(&path).map_or(0, |meta| meta.len())))
+        .collect()
 }
 
 fn locate_folder(model: &str, path: PathBuf) -> Result<Located> {

@@ -25,15 +25,21 @@ pub(super) fn cache_dir_in(config: &HubConfig, env: Env<'_>) -> Result<PathBuf> 
     let named = |name: &str| env(name).map(|value| absolute(&expand_home(&value, env)));
     named("HF_HUB_CACHE")
         .or_else(|| named("HUGGINGFACE_HUB_CACHE"))
-        .or_else(|| named("HF_HOME").map(|home| home.join("hub")))
-        .or_else(|| named("XDG_CACHE_HOME").map(|cache| cache.join("huggingface").join("hub")))
-        .or_else(|| user_home(env).map(|home| home.join(".cache").join("huggingface").join("hub")))
+        .or_else(|| hf_home_in(env).map(|home| home.join("hub")))
         .ok_or_else(|| {
             Error::new(
                 Code::ModelNotFound,
                 "There is no hub cache, because this user has no home folder. Set cacheDir or HF_HUB_CACHE.",
             )
         })
+}
+
+/// The folder of the hub's own tools: `HF_HOME`, `$XDG_CACHE_HOME/huggingface`, `~/.cache/huggingface`.
+pub(super) fn hf_home_in(env: Env<'_>) -> Option<PathBuf> {
+    let named = |name: &str| env(name).map(|value| absolute(&expand_home(&value, env)));
+    named("HF_HOME")
+        .or_else(|| named("XDG_CACHE_HOME").map(|cache| cache.join("huggingface")))
+        .or_else(|| user_home(env).map(|home| home.join(".cache").join("huggingface")))
 }
 
 /// The folder of our own state: `HubConfig::home`, else `EMBEDDING_ENGINE_HOME`, else
@@ -65,7 +71,7 @@ pub(super) fn home_dir_in(config: &HubConfig, env: Env<'_>) -> Option<PathBuf> {
 }
 
 /// An environment variable that is set and not empty.
-fn var(name: &str) -> Option<String> {
+pub(super) fn var(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 

@@ -36,18 +36,10 @@ use crate::hub::Located;
 pub fn describe(located: &Located, overrides: &ModelOverrides) -> Result<ModelSpec> {
     let folder = Folder::new(located);
     let known = catalogue::find(&located.id).filter(|_| located.revision.is_some());
-    let chain = modules::read(folder)?;
-    let transformer = chain.transformer.clone();
-    let settings = sbert::read(&transformer)?;
-    let config_file = transformer.join("config.json");
-    let mut config = Json::read(&config_file)?.ok_or_else(|| folder.missing(&config_file, ""))?;
-    config.overlay(&settings.config);
-    let sentence_transformers = Json::read_or_empty(&folder.root().join("config_sentence_transformers.json"))?;
-    refuse_other_models(&sentence_transformers, &chain, &config, &transformer)?;
+    let Outline { chain, transformer, settings, config, sentence_transformers, tokenizer_file } = outline(folder)?;
 
     let tokenizer = Tokenizer::read(&transformer, &config, &settings.tokenizer)?;
     tokenizer.settings()?;
-    let tokenizer_file = tokenizer_json(folder, &transformer)?;
     refuse_pointer(&tokenizer_file)?;
     let parts = Parts::read(&tokenizer_file)?;
 
@@ -103,8 +95,38 @@ pub fn describe(located: &Located, overrides: &ModelOverrides) -> Result<ModelSp
     })
 }
 
+/// What the small files of a folder say.
+pub(super) struct Outline {
+    pub(super) chain: Chain,
+    pub(super) transformer: PathBuf,
+    pub(super) settings: sbert::Settings,
+    pub(super) config: Json,
+    pub(super) sentence_transformers: Json,
+    pub(super) tokenizer_file: PathBuf,
+}
+
+/// Reads the small files of a folder, and refuses what is no embedder that we run.
+pub(super) fn outline(folder: Folder<'_>) -> Result<Outline> {
+    let chain = modules::read(folder)?;
+    let transformer = chain.transformer.clone();
+    let settings = sbert::read(&transformer)?;
+    let config_file = transformer.join("config.json");
+    let mut config = Json::read(&config_file)?.ok_or_else(|| folder.missing(&config_file, ""))?;
+    config.overlay(&settings.config);
+    let sentence_transformers = Json::read_or_empty(&folder.root().join("config_sentence_transformers.json"))?;
+    refuse_other_models(folder, &sentence_transformers, &chain, &config, &transformer)?;
+    let tokenizer_file = tokenizer_json(folder, &transformer)?;
+    Ok(Outline { chain, transformer, settings, config, sentence_transformers, tokenizer_file })
+}
+
 /// Folders that are something else than a dense embedder of texts.
-fn refuse_other_models(sentence_transformers: &Json, chain: &Chain, config: &Json, transformer: &Path) -> Result<()> {
+fn refuse_other_models(
+    folder: Folder<'_>,
+    sentence_transformers: &Json,
+    chain: &Chain,
+    config: &Json,
+    transformer: &Path,
+) -> Result<()> {
     if let Some(kind) = sentence_transformers.str("model_type")?
         && kind != "SentenceTransformer"
     {
@@ -113,7 +135,7 @@ fn refuse_other_models(sentence_transformers: &Json, chain: &Chain, config: &Jso
             sentence_transformers.file().display()
         )));
     }
-    if transformer.join("adapter_config.json").exists() {
+    if folder.has(&transformer.join("adapter_config.json")) {
         return Err(Error::unsupported(format!(
             "{}: found a PEFT adapter (adapter_config.json). Supported are whole models: merge it \
              (`merge_and_unload()`) and save the result.",
@@ -133,11 +155,11 @@ fn refuse_other_models(sentence_transformers: &Json, chain: &Chain, config: &Jso
 
 fn tokenizer_json(folder: Folder<'_>, transformer: &Path) -> Result<PathBuf> {
     let file = transformer.join("tokenizer.json");
-    if file.exists() {
+    if folder.has(&file) {
         return Ok(file);
     }
     let others = ["vocab.txt", "vocab.json", "sentencepiece.bpe.model", "tokenizer.model", "spiece.model"];
-    match others.into_iter().find(|name| transformer.join(name).exists()) {
+    match others.into_iter().find(|name| folder.has(&transformer.join(name))) {
         Some(name) => Err(Error::unsupported(format!(
             "{}: found a tokenizer in {name} only. Supported is tokenizer.json, which transformers writes: \
              `AutoTokenizer.from_pretrained(folder).save_pretrained(folder)`.",
@@ -147,7 +169,8 @@ fn tokenizer_json(folder: Folder<'_>, transformer: &Path) -> Result<PathBuf> {
     }
 }
 
-fn choose_backend(
+/// Which of our backends runs the folder, and the weights that it reads.
+pub(super) fn choose_backend(
     folder: Folder<'_>,
     chain: &Chain,
     config: &Json,

@@ -1,6 +1,7 @@
 //! The folder of a model and the small JSON files in it, read tolerantly where published models
 //! differ and strictly where a wrong value would give wrong vectors.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Read;
 use std::path::{Component, Path, PathBuf};
@@ -17,11 +18,55 @@ const MAX_BYTES: u64 = 64 << 20;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Folder<'a> {
     located: &'a Located,
+    /// The files of the repository, while some of them are still to be fetched.
+    listing: Option<&'a BTreeSet<String>>,
 }
 
 impl<'a> Folder<'a> {
     pub(super) fn new(located: &'a Located) -> Self {
-        Folder { located }
+        Folder { located, listing: None }
+    }
+
+    /// A folder whose files are those of `listing`, on disk or not yet.
+    pub(super) fn planned(located: &'a Located, listing: &'a BTreeSet<String>) -> Self {
+        Folder { located, listing: Some(listing) }
+    }
+
+    /// Whether the file is there, or can be fetched.
+    pub(super) fn has(self, file: &Path) -> bool {
+        match self.listing {
+            Some(listing) => self.name(file).is_some_and(|name| listing.contains(&name)),
+            None => file.exists(),
+        }
+    }
+
+    /// Whether the file belongs to the folder, and is still to be fetched.
+    pub(super) fn is_to_come(self, file: &Path) -> bool {
+        self.listing.is_some() && self.has(file) && !file.exists()
+    }
+
+    /// The path of a file as the hub writes it.
+    pub(super) fn name(self, file: &Path) -> Option<String> {
+        let relative = file.strip_prefix(self.root()).ok()?;
+        let parts: Vec<_> = relative
+            .components()
+            .filter(|part| !matches!(part, Component::CurDir))
+            .map(|part| part.as_os_str().to_string_lossy())
+            .collect();
+        Some(parts.join("/"))
+    }
+
+    /// The files that lie directly in a folder of this one, sorted.
+    pub(super) fn files_in(self, place: &Path) -> Vec<PathBuf> {
+        let mut files: Vec<PathBuf> = match self.listing {
+            Some(listing) => listing.iter().map(|name| self.root().join(name)).collect(),
+            None => {
+                fs::read_dir(place).map(|found| found.flatten().map(|entry| entry.path()).collect()).unwrap_or_default()
+            }
+        };
+        files.retain(|file| file.parent() == Some(place));
+        files.sort();
+        files
     }
 
     pub(super) fn root(self) -> &'a Path {
@@ -41,9 +86,10 @@ impl<'a> Folder<'a> {
         let id = &self.located.id;
         let name = file.strip_prefix(self.root()).unwrap_or(file).display().to_string();
         let todo = match &self.located.revision {
+            Some(_) if self.listing.is_some() => format!("The repository {id} on the hub does not have it."),
             Some(revision) => format!(
-                "The snapshot in the hub cache is not complete: run `hf download {id} --revision {revision}` \
-                 (or `huggingface-cli download`)."
+                "The snapshot in the hub cache is not complete: run `npx embedding-engine models download \
+                 {id}@{revision}` (or `hf download {id} --revision {revision}`) where the network may be used."
             ),
             None => "Give the folder of a model as sentence-transformers or transformers writes it.".to_owned(),
         };

@@ -9,6 +9,7 @@ mod digest;
 mod folder;
 mod limits;
 mod modules;
+mod needed;
 mod onnx_files;
 mod sbert;
 pub mod space;
@@ -19,6 +20,7 @@ mod weights;
 
 pub use auto::choose_auto;
 pub use describe::describe;
+pub use needed::{is_complete, license, needed};
 pub use space::{SpaceParts, content_digest, space_id, weight_files};
 pub use spec::*;
 

@@ -211,8 +211,8 @@ fn dense(folder: Folder<'_>, path: &Path, modules: &Path) -> Result<HeadModule> 
             })?,
     };
     let file = path.join("model.safetensors");
-    if !file.exists() {
-        return Err(if path.join("pytorch_model.bin").exists() {
+    if !folder.has(&file) {
+        return Err(if folder.has(&path.join("pytorch_model.bin")) {
             Error::unsupported(format!(
                 "{}: the weights of this Dense module are a pickle (pytorch_model.bin), which is not read because it \
                  can run code. Load the model in sentence-transformers and save it again: it writes safetensors.",

@@ -19,7 +19,7 @@ const MAX_SHARDS: usize = 10_000;
 /// `BAD_CHECKPOINT` for an index that names files outside the folder or files that are missing.
 pub(super) fn safetensors(folder: Folder<'_>, transformer: &Path) -> Result<Option<Vec<PathBuf>>> {
     let single = transformer.join("model.safetensors");
-    if single.exists() {
+    if folder.has(&single) {
         return Ok(Some(vec![single]));
     }
     let index_file = transformer.join("model.safetensors.index.json");
@@ -42,7 +42,7 @@ pub(super) fn safetensors(folder: Folder<'_>, transformer: &Path) -> Result<Opti
         let message = format!("names {} shards.", shards.len());
         return Err(Error::bad_checkpoint(&index_file, message).with("key", "weight_map"));
     }
-    if let Some(missing) = shards.iter().find(|shard| !shard.exists()) {
+    if let Some(missing) = shards.iter().find(|shard| !folder.has(shard)) {
         return Err(folder.dangling(missing, &index_file));
     }
     Ok(Some(shards.into_iter().collect()))
@@ -63,11 +63,11 @@ pub(super) fn onnx(folder: Folder<'_>, transformer: &Path) -> Result<Option<Path
             }
         }
     }
-    let named = places.iter().map(|place| place.join("model.onnx")).find(|graph| graph.exists());
+    let named = places.iter().map(|place| place.join("model.onnx")).find(|graph| folder.has(graph));
     let graph = match named {
         Some(graph) => graph,
         None => {
-            let graphs: Vec<PathBuf> = places.iter().flat_map(|place| graphs(place)).collect();
+            let graphs: Vec<PathBuf> = places.iter().flat_map(|place| graphs(folder, place)).collect();
             match &graphs[..] {
                 [] => return Ok(None),
                 [graph] => graph.clone(),
@@ -83,22 +83,25 @@ pub(super) fn onnx(folder: Folder<'_>, transformer: &Path) -> Result<Option<Path
             }
         }
     };
+    // What lies beside it is known once the graph itself is there.
+    if folder.is_to_come(&graph) {
+        return Ok(Some(graph));
+    }
     refuse_pointer(&graph)?;
     for data in onnx_files::external_data(&graph)? {
-        if !data.exists() {
+        if !folder.has(&data) {
             return Err(folder.dangling(&data, &graph));
         }
-        refuse_pointer(&data)?;
+        if !folder.is_to_come(&data) {
+            refuse_pointer(&data)?;
+        }
     }
     Ok(Some(graph))
 }
 
-fn graphs(place: &Path) -> Vec<PathBuf> {
-    let mut graphs: Vec<PathBuf> = std::fs::read_dir(place)
-        .map(|entries| entries.flatten().map(|entry| entry.path()).collect())
-        .unwrap_or_default();
+fn graphs(folder: Folder<'_>, place: &Path) -> Vec<PathBuf> {
+    let mut graphs = folder.files_in(place);
     graphs.retain(|path| path.extension().is_some_and(|extension| extension == "onnx"));
-    graphs.sort();
     graphs
 }
 
@@ -106,7 +109,7 @@ fn graphs(place: &Path) -> Vec<PathBuf> {
 pub(super) fn none(folder: Folder<'_>, transformer: &Path) -> Error {
     let found = ["pytorch_model.bin", "pytorch_model.bin.index.json", "tf_model.h5", "flax_model.msgpack"]
         .into_iter()
-        .find(|name| transformer.join(name).exists());
+        .find(|name| folder.has(&transformer.join(name)));
     match found {
         Some(name) => Error::unsupported(format!(
             "{}: the only weights are {name}. Supported are safetensors and ONNX (a pickle can run code). Load the model \

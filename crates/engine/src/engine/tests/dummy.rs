@@ -225,7 +225,7 @@ pub(in crate::engine) struct DummyLoader {
 }
 
 impl Loader for DummyLoader {
-    fn locate(&self, model: &str, _cancel: &Cancel) -> Result<Located> {
+    fn locate(&self, model: &str, _overrides: &ModelOverrides, _cancel: &Cancel, _events: &OnEvent) -> Result<Located> {
         if model == "missing" {
             return Err(Error::new(Code::ModelNotFound, "missing: there is no such model"));
         }

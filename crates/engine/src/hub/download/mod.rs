@@ -1,0 +1,311 @@
+//! Fetching the files of a model from the hub into the cache.
+//!
+//! Our own, on an HTTP client: facts/hub.md says what the `hf-hub` crate's transfer does not do. Listings,
+//! token and layout are few enough lines not to bring that crate and its second storage protocol (hf-xet)
+//! along for them.
+
+mod api;
+mod http;
+mod retry;
+mod status;
+mod tls;
+mod transfer;
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use self::api::{Asked, Files, is_hash};
+use self::http::Http;
+use self::retry::{Failure, Patience};
+use self::transfer::{Transfers, Wanted, is_there};
+use super::cache::is_commit;
+use super::layout::Repository;
+use super::progress::{OnFile, Progress};
+use super::settings::Settings;
+use crate::cancel::Cancel;
+use crate::error::{Code, Error, Result};
+
+pub use status::{HubStatus, status};
+
+/// Files that are fetched at the same time: enough to fill a line with one large and several small ones.
+const AT_ONCE: usize = 4;
+
+/// How long the hub may take to say what a branch stands for, where the cache has an answer already.
+const QUICK: Duration = Duration::from_millis(1500);
+
+/// What to fetch.
+pub(super) struct Order<'a> {
+    pub(super) id: &'a str,
+    /// Commit, branch or tag.
+    pub(super) revision: &'a str,
+    /// The commit, where it was asked for already.
+    pub(super) commit: Option<String>,
+    /// The hub cache.
+    pub(super) cache: &'a Path,
+    /// Names that a mistyped one may have meant.
+    pub(super) known: &'a [&'a str],
+}
+
+/// The files of a snapshot, of which some may be on disk already.
+#[derive(Debug)]
+pub struct Listing<'a> {
+    root: &'a Path,
+    files: &'a Files,
+}
+
+/// Which files to have next.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Selection {
+    /// Paths in the repository.
+    pub files: Vec<String>,
+    /// Bytes that will be wanted after these, as far as one can tell: whether there is room for them is
+    /// found out first.
+    pub later: u64,
+}
+
+/// Says which files are needed, from those that there are and from the contents of those on disk. Asked
+/// again after each round, until all that it names are there.
+pub type Select<'a> = dyn FnMut(&Listing<'_>) -> Result<Selection> + 'a;
+
+impl Listing<'_> {
+    /// The folder of the snapshot.
+    pub fn root(&self) -> &Path {
+        self.root
+    }
+
+    /// Paths and sizes of all files of the repository.
+    pub fn files(&self) -> impl Iterator<Item = (&str, Option<u64>)> {
+        self.files.iter().map(|(path, file)| (path.as_str(), file.size))
+    }
+}
+
+/// What a download did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Fetched {
+    pub(super) commit: String,
+    /// Bytes that came over the network.
+    pub(super) downloaded: u64,
+}
+
+/// Fetches what `select` names. Waits; the cancel token ends it within a moment, and what came stays.
+pub(super) fn fetch(
+    settings: &Settings,
+    order: &Order<'_>,
+    select: &mut Select<'_>,
+    on_file: OnFile,
+    cancel: &Cancel,
+) -> Result<Fetched> {
+    run(cancel, async {
+        let http = Http::new(settings)?;
+        let asked = Asked { id: order.id, revision: order.revision, known: order.known };
+        let commit = match &order.commit {
+            Some(commit) => commit.clone(),
+            None if is_commit(order.revision) => order.revision.to_owned(),
+            None => api::commit(&http, asked, Patience::default()).await?,
+        };
+        let files = api::files(&http, asked, &commit).await?;
+        let repository = Repository::new(order.cache, order.id);
+        let progress = Progress::new(order.id, on_file);
+        let transfers = Transfers { http, repository, progress, cancel: cancel.clone() };
+        let round = Rounds { asked, commit: &commit, files: &files, transfers: Arc::new(transfers) };
+        let downloaded = round.run(select).await?;
+        if !is_commit(order.revision) {
+            round.transfers.repository.write_ref(order.revision, &commit)?;
+        }
+        round.transfers.progress.finish();
+        Ok(Fetched { commit, downloaded })
+    })
+}
+
+/// Asks the hub once, and not for long, which commit a branch stands for now.
+pub(super) fn quick_commit(settings: &Settings, id: &str, revision: &str, cancel: &Cancel) -> Result<String> {
+    run(cancel, async {
+        let http = Http::new(settings)?;
+        let asked = Asked { id, revision, known: &[id] };
+        timeout(QUICK, api::commit(&http, asked, Patience::none())).await.unwrap_or_else(|_| {
+            let message = format!("The hub did not answer within {} s.", QUICK.as_secs_f32());
+            Err(Error::new(Code::DownloadFailed, message))
+        })
+    })
+}
+
+/// Runs on this thread until it is done or cancelled.
+fn run<T>(cancel: &Cancel, work: impl Future<Output = Result<T>>) -> Result<T> {
+    cancel.check()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
+        Error::new(Code::OutOfMemory, format!("No thread can be prepared for the network: {error}."))
+    })?;
+    let cancelled = Arc::new(Notify::new());
+    let told = Arc::clone(&cancelled);
+    let _listening = cancel.on_cancel(move || told.notify_one());
+    let result = runtime.block_on(async {
+        tokio::select! {
+            biased;
+            () = cancelled.notified() => Err(Error::aborted()),
+            result = work => result,
+        }
+    });
+    // A disk that hangs is not waited for.
+    runtime.shutdown_background();
+    result
+}
+
+/// A download in rounds: small files tell which large ones are needed.
+struct Rounds<'a> {
+    asked: Asked<'a>,
+    commit: &'a str,
+    files: &'a Files,
+    transfers: Arc<Transfers>,
+}
+
+impl Rounds<'_> {
+    async fn run(&self, select: &mut Select<'_>) -> Result<u64> {
+        let root = self.transfers.repository.snapshot(self.commit);
+        let mut downloaded = 0;
+        loop {
+            let selection = select(&Listing { root: &root, files: self.files })?;
+            let missing: Vec<&String> = selection.files.iter().filter(|file| !self.has(&root, file)).collect();
+            if missing.is_empty() {
+                return Ok(downloaded);
+            }
+            self.transfers.repository.make_folders()?;
+            let mut wanted = Vec::with_capacity(missing.len());
+            for file in missing {
+                wanted.push(self.wanted(file).await?);
+            }
+            self.check_space(&wanted, selection.later)?;
+            downloaded += self.fetch_all(wanted).await?;
+        }
+    }
+
+    /// Whether the snapshot has the file, of the size that it should have.
+    fn has(&self, root: &Path, file: &str) -> bool {
+        match self.files.get(file).and_then(|file| file.size) {
+            Some(size) => is_there(&root.join(file), size),
+            None => root.join(file).is_file(),
+        }
+    }
+
+    /// Size and hash of a file, by the listing or by asking for its head.
+    async fn wanted(&self, file: &str) -> Result<Wanted> {
+        let http = &self.transfers.http;
+        let Some(remote) = self.files.get(file) else {
+            let message = format!("The model {} has no file {file} at {}.", self.asked.id, self.commit);
+            return Err(Error::new(Code::ModelNotFound, message).with("model", self.asked.id).with("file", file));
+        };
+        let url = http.url(&[self.asked.id, "resolve", self.commit, file]);
+        let (mut size, mut hash) = (remote.size, remote.hash.clone());
+        if size.is_none() || hash.is_none() {
+            let mut patience = Patience::default();
+            let linked = loop {
+                match http.head(&url).await {
+                    Ok(linked) => break linked,
+                    Err(Failure::Final(error)) => return Err(api::explain(error, http, self.asked)),
+                    Err(Failure::Wrong(reason)) => return Err(http::failed(&url, reason)),
+                    Err(Failure::Passing { reason, wait, unreached }) => match patience.next(wait, unreached) {
+                        Some(wait) => tokio::time::sleep(wait).await,
+                        None => return Err(api::given_up(&url, &reason, &patience, unreached)),
+                    },
+                }
+            };
+            size = linked.size;
+            hash = linked.etag.filter(|etag| is_hash(etag, 40) || is_hash(etag, 64));
+        }
+        match (size, hash) {
+            (Some(size), Some(hash)) => Ok(Wanted { file: file.to_owned(), url, size, hash }),
+            _ => {
+                let url = http::shown(&url);
+                let message = format!(
+                    "The hub gives neither size nor hash of {file} ({url}), so that it could not be verified. Is \
+                     HF_ENDPOINT a mirror that speaks the hub's protocol?"
+                );
+                Err(Error::new(Code::DownloadFailed, message).with("url", url).with("file", file))
+            }
+        }
+    }
+
+    /// `DISK_FULL` before the first byte comes, where the system says how much is free.
+    fn check_space(&self, wanted: &[Wanted], later: u64) -> Result<()> {
+        let repository = &self.transfers.repository;
+        let missing = |wanted: &Wanted| match is_there(&repository.blob(&wanted.hash), wanted.size) {
+            true => 0,
+            false => {
+                let there = fs::metadata(repository.incomplete(&wanted.hash)).map_or(0, |meta| meta.len());
+                wanted.size.saturating_sub(there)
+            }
+        };
+        let needed = wanted.iter().map(missing).fold(later, u64::saturating_add);
+        let Some(free) = super::free_space(&repository.root()) else { return Ok(()) };
+        if needed <= free {
+            return Ok(());
+        }
+        let root = repository.root().display().to_string();
+        Err(Error::new(
+            Code::DiskFull,
+            format!(
+                "The model {} needs {} more on the disk of {root}, and {} are free. Free some space, or set cacheDir or \
+                 HF_HUB_CACHE to another disk. Nothing was downloaded, and what was there stays.",
+                self.asked.id,
+                in_words(needed),
+                in_words(free)
+            ),
+        )
+        .with("model", self.asked.id)
+        .with("path", root)
+        .with("needed", needed)
+        .with("free", free))
+    }
+
+    /// Fetches all of a round, and then makes them known in the snapshot.
+    async fn fetch_all(&self, wanted: Vec<Wanted>) -> Result<u64> {
+        let repository = &self.transfers.repository;
+        let mut to_fetch = Vec::new();
+        for wanted in &wanted {
+            // Of another revision, or fetched by an earlier call that was killed before it could say so.
+            if !is_there(&repository.blob(&wanted.hash), wanted.size) {
+                self.transfers.progress.initiate(&wanted.file, wanted.size);
+                to_fetch.push(wanted.clone());
+            }
+        }
+        let mut to_fetch = to_fetch.into_iter();
+        let mut running = JoinSet::new();
+        let mut downloaded = 0;
+        loop {
+            while running.len() < AT_ONCE
+                && let Some(wanted) = to_fetch.next()
+            {
+                let transfers = Arc::clone(&self.transfers);
+                running.spawn(async move {
+                    let received = transfers.fetch(&wanted).await?;
+                    transfers.progress.done(&wanted.file);
+                    Ok::<u64, Error>(received)
+                });
+            }
+            match running.join_next().await {
+                None => break,
+                Some(Ok(received)) => {
+                    let received = received.map_err(|error| api::explain(error, &self.transfers.http, self.asked));
+                    downloaded += received?;
+                }
+                Some(Err(_)) => return Err(Error::internal("A transfer ended without a result.")),
+            }
+        }
+        for wanted in &wanted {
+            repository.link(self.commit, &wanted.file, &wanted.hash)?;
+        }
+        Ok(downloaded)
+    }
+}
+
+fn in_words(bytes: u64) -> String {
+    match bytes {
+        1_000_000_000.. => format!("{:.2} GB", bytes as f64 / 1e9),
+        _ => format!("{:.1} MB", bytes as f64 / 1e6),
+    }
+}
