@@ -111,7 +111,7 @@ fn finds_snapshots_by_branch_tag_and_commit() {
         let error = locate(model, &config).unwrap_err();
         assert_eq!(error.code, Code::ModelNotFound);
         assert!(error.message.contains(model) && error.message.contains(COMMIT), "{error}");
-        assert!(error.message.contains("hf download Qodo/Q --revision"), "{error}");
+        assert!(error.message.contains(&format!("models download {model}")), "{error}");
     }
 }
 
@@ -121,7 +121,7 @@ fn what_is_missing_says_how_to_get_it() {
     let error = locate_known("qwen/qwen3-embeding-0.6b", &config, &["Qwen/Qwen3-Embedding-0.6B", "code"]).unwrap_err();
     assert_eq!(error.code, Code::ModelNotFound);
     assert!(error.message.contains("Did you mean Qwen/Qwen3-Embedding-0.6B?"), "{error}");
-    assert!(error.message.contains("hf download qwen/qwen3-embeding-0.6b"), "{error}");
+    assert!(error.message.contains("models download qwen/qwen3-embeding-0.6b"), "{error}");
     assert_eq!(error.details["model"], "qwen/qwen3-embeding-0.6b");
 
     // What is in the cache is known, and owners may be left out.

@@ -12,6 +12,7 @@ use crate::batch::PackedBatch;
 use crate::cancel::Cancel;
 use crate::engine::{Description, Encoder, Engine, EngineOptions, Loader, Weights};
 use crate::error::{Code, Error, Result};
+use crate::engine::OnEvent;
 use crate::hub::Located;
 use crate::model::*;
 use crate::sync::lock;
