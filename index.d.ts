@@ -8,10 +8,60 @@ interface ChunkRange {
     end: number;
 }
 
-/** What {@link CallOptions.onProgress} is told. */
+/**
+ * What {@link CallOptions.onProgress} is told: the files that are fetched (in the shapes of transformers.js, `name`
+ * being the hub id), then the model, then the texts.
+ */
 type EmbeddingProgress = 
-/** The model's weights are being loaded. */
+/** A file of the model is needed and not there. */
 {
+    status: 'initiate';
+    name: string;
+    file: string;
+}
+/** Its transfer begins, or goes on where an earlier one stopped. */
+ | {
+    status: 'download';
+    name: string;
+    file: string;
+}
+/** How far it is, in bytes; `loaded` counts what an earlier call fetched, the speed is that of the last seconds. */
+ | {
+    status: 'progress';
+    name: string;
+    file: string;
+    /** 0 to 100. */
+    progress: number;
+    loaded: number;
+    total: number;
+    bytesPerSecond: number;
+    /** Missing while nothing is known about the speed. */
+    etaSeconds?: number;
+}
+/** How far all files are that are known to be needed so far. */
+ | {
+    status: 'progress_total';
+    name: string;
+    /** 0 to 100. */
+    progress: number;
+    loaded: number;
+    total: number;
+    bytesPerSecond: number;
+    /** Missing while nothing is known about the speed. */
+    etaSeconds?: number;
+    files: Record<string, {
+        loaded: number;
+        total: number;
+    }>;
+}
+/** The file is verified and in its place. */
+ | {
+    status: 'done';
+    name: string;
+    file: string;
+}
+/** The model's weights are being loaded. */
+ | {
     status: 'loading';
     model: string;
 }
@@ -37,7 +87,8 @@ type ProgressCallback = (progress: EmbeddingProgress) => void;
 
 /**
  * Names a model: an alias (`'code'`, `'text'`, `'auto'`), a hub id (`'Qwen/Qwen3-Embedding-0.6B'`, with
- * `@revision` if wanted) whose files are in the hub cache, or a path to a folder (`'./x'`, `'/x'`, `'file:…'`).
+ * `@revision` if wanted), or a path to a folder (`'./x'`, `'/x'`, `'file:…'`). What is not in the hub cache is
+ * downloaded into it, unless the engine is offline.
  */
 type ModelRef = string;
 /**
@@ -172,7 +223,7 @@ interface StreamOptions<P extends Precision = Precision> extends CallOptions<P> 
 /** Options of {@link preloadModels}. */
 interface PreloadOptions {
     /**
-     * Cancels the loading.
+     * Cancels the download and the loading; what has come stays.
      * @defaultValue none
      * @example
      * ```ts
@@ -181,7 +232,7 @@ interface PreloadOptions {
      */
     signal?: AbortSignal;
     /**
-     * Told when a model starts to load and when it is ready.
+     * Told how far the files of a model are, when it starts to load, and when it is ready.
      * @defaultValue none
      * @example
      * ```ts
@@ -189,6 +240,18 @@ interface PreloadOptions {
      * ```
      */
     onProgress?: ProgressCallback;
+}
+/** Options of {@link EmbeddingEngine.download}. */
+interface DownloadOptions extends PreloadOptions {
+    /**
+     * Globs of further files of the repository, beside those that the model needs; `*` matches `/` too.
+     * @defaultValue none
+     * @example
+     * ```ts
+     * await engine.download('code', { include: ['LICENSE*'] })
+     * ```
+     */
+    include?: string[];
 }
 /** A caller's own words about a model; stronger than what its folder and the catalogue say. */
 interface ModelOverrides {
@@ -303,7 +366,7 @@ interface EngineOptions {
      */
     endpoint?: string;
     /**
-     * The token for the hub.
+     * The token for the hub. It is sent to the hub's own address only, and stands in no message.
      * @defaultValue `HF_TOKEN`, else the token file of the hub's tools
      * @example
      * ```ts
@@ -312,7 +375,8 @@ interface EngineOptions {
      */
     token?: string;
     /**
-     * Never touch the network.
+     * Never touch the network: a model that is not in the hub cache is `OFFLINE`. Otherwise a cached model whose
+     * revision is pinned makes no request either, and one that is not makes one, for 1.5 s at most.
      * @defaultValue `HF_HUB_OFFLINE`, else `false`
      * @example
      * ```ts
@@ -550,6 +614,39 @@ declare function countTokens(texts: readonly string[], options?: CallOptions): P
  */
 declare function preloadModels(models: ModelRef | readonly ModelRef[], options?: PreloadOptions): Promise<ModelInfo[]>;
 
+/** A model that was fetched. */
+interface ModelDownload {
+    id: string;
+    revision: string | null;
+    /** The folder with its files. */
+    path: string;
+    /** Of all its files. */
+    bytes: number;
+    /** What came over the network. */
+    downloadedBytes: number;
+    files: {
+        file: string;
+        bytes: number;
+    }[];
+}
+/** What hashing the files in the hub cache found. */
+interface Verification {
+    ok: boolean;
+    bytes: number;
+    models: {
+        id: string;
+        path: string;
+        ok: boolean;
+        files: {
+            file: string;
+            revision: string;
+            bytes: number;
+            ok: boolean;
+            reason?: string;
+        }[];
+    }[];
+}
+
 /**
  * An engine of its own: loaded models, a device, a queue. The functions of the module share one default engine;
  * make your own for other options or to free its memory at a known time.
@@ -579,6 +676,27 @@ declare class EmbeddingEngine {
     countTokens(texts: readonly string[], options?: CallOptions): Promise<number[]>;
     /** See {@link preloadModels}. */
     preload(models: ModelRef | readonly ModelRef[], options?: PreloadOptions): Promise<ModelInfo[]>;
+    /**
+     * Fetches a model into the hub cache without loading it, or the rest of it.
+     *
+     * @throws EmbeddingError `OFFLINE`, `MODEL_NOT_FOUND`, `ACCESS_DENIED`, `DOWNLOAD_FAILED`, `INTEGRITY_FAILED`,
+     * `DISK_FULL`, `MODEL_UNSUPPORTED`
+     * @example
+     * ```ts
+     * const { path, downloadedBytes } = await engine.download('code', { onProgress: console.error })
+     * ```
+     */
+    download(model: ModelRef, options?: DownloadOptions): Promise<ModelDownload>;
+    /**
+     * Hashes the files of a model in the hub cache again, or of all models. Uses no network.
+     *
+     * @throws EmbeddingError `MODEL_NOT_FOUND`, `INVALID_INPUT` for a folder, whose files have no hashes
+     * @example
+     * ```ts
+     * const { ok, models } = await engine.verify('code')
+     * ```
+     */
+    verify(model?: ModelRef, options?: PreloadOptions): Promise<Verification>;
     /**
      * Ends the calls that wait or run with `DISPOSED`, and frees the models. Later calls are `DISPOSED`. May be
      * called again.
@@ -797,4 +915,4 @@ declare function topK(query: Vector, vectors: readonly Vector[], k: number, opti
 declare const version: string;
 
 export { EmbeddingEngine, EmbeddingError, countTokens, embed, embedBatch, embedChunks, embedStream, listDevices, listModels, preloadModels, similarity, topK, version };
-export type { BatchResult, CachedModel, CallOptions, ChunkRange, ChunksResult, DeviceInfo, EmbedResult, EmbeddingProgress, EngineOptions, ErrorCode, License, Logger, ModelEntry, ModelInfo, ModelOverrides, ModelRef, Precision, PreloadOptions, ProgressCallback, ScoredIndex, SimilarityOptions, StreamOptions, StreamPart, Task, TextSource, Vector, VectorOf };
+export type { BatchResult, CachedModel, CallOptions, ChunkRange, ChunksResult, DeviceInfo, DownloadOptions, EmbedResult, EmbeddingProgress, EngineOptions, ErrorCode, License, Logger, ModelDownload, ModelEntry, ModelInfo, ModelOverrides, ModelRef, Precision, PreloadOptions, ProgressCallback, ScoredIndex, SimilarityOptions, StreamOptions, StreamPart, Task, TextSource, Vector, VectorOf, Verification };

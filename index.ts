@@ -9,9 +9,11 @@ export { version } from './lib/version.ts'
 export type { ChunkRange } from './lib/chunks.ts'
 export type { DeviceInfo } from './lib/devices.ts'
 export type { ErrorCode } from './lib/errors.ts'
+export type { ModelDownload, Verification } from './lib/hub-cache.ts'
 export type { CachedModel, ModelEntry } from './lib/models.ts'
 export type {
   CallOptions,
+  DownloadOptions,
   EngineOptions,
   Logger,
   ModelOverrides,

@@ -9,8 +9,16 @@ import type { EmbeddingProgress, ProgressCallback } from './progress.ts'
 /** What goes with a call beside its request. */
 export interface CallContext {
   signal?: AbortSignal | undefined
-  onProgress?: ProgressCallback | undefined
+  /** The user's callback, or what several calls share to speak to it. */
+  onProgress?: ProgressCallback | ProgressRelay | undefined
   logger: Logger
+}
+
+/** What the core tells beside progress: for the logger. */
+interface Notice {
+  status: 'notice'
+  level: 'info' | 'warn'
+  message: string
 }
 
 /**
@@ -24,10 +32,15 @@ export async function callNative<T>(
   const { signal, onProgress, logger } = context
   signal?.throwIfAborted()
   const cancel = new (loadAddon().binding.CancelToken)()
-  const relay = onProgress && new ProgressRelay(onProgress)
+  const shared = onProgress instanceof ProgressRelay
+  const relay = typeof onProgress === 'function' ? new ProgressRelay(onProgress) : onProgress
   let loading = false
   const onEvent = (json: string): void => {
-    const event = JSON.parse(json) as EmbeddingProgress
+    const event = JSON.parse(json) as EmbeddingProgress | Notice
+    if (event.status === 'notice') {
+      logger[event.level](event.message)
+      return
+    }
     if (event.status === 'loading') {
       loading = true
       logger.debug(`loading ${event.model}`)
@@ -47,13 +60,13 @@ export async function callNative<T>(
   })
   try {
     const result = await Promise.race([run(cancel, onEvent), aborted])
-    relay?.finish()
+    if (!shared) relay?.finish()
     return result
   } catch (error) {
     if (signal?.aborted) throw signal.reason
     throw publicError(error)
   } finally {
-    relay?.close()
+    if (!shared) relay?.close()
     if (onAbort) signal?.removeEventListener('abort', onAbort)
   }
 }

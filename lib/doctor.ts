@@ -4,12 +4,15 @@ import type { DeviceInfo } from './devices.ts'
 import { EmbeddingEngine } from './engine.ts'
 import { coreOptions } from './environment.ts'
 import { EmbeddingError, fromNative } from './errors.ts'
+import { hubStatus } from './hub-cache.ts'
+import type { HubStatus } from './hub-cache.ts'
 import { loadAddon } from './native/addon.ts'
 import type { LoadAttempt } from './native/addon.ts'
 import { findOnnxRuntime } from './native/onnxruntime.ts'
 import type { OnnxRuntimeLocation } from './native/onnxruntime.ts'
 import { currentKey } from './native/platform.ts'
-import type { ModelRef } from './options.ts'
+import type { Logger, ModelRef } from './options.ts'
+import type { ProgressCallback } from './progress.ts'
 import type { ModelInfo } from './results.ts'
 import { version } from './version.ts'
 
@@ -46,6 +49,8 @@ export interface Diagnosis {
   /** Where the ONNX Runtime library was looked for. */
   onnxRuntime?: OnnxRuntimeLocation
   core?: CoreDiagnosis
+  /** Where models come from, and whether it answers. */
+  hub?: HubStatus
   /** The device that was asked for. */
   device?: { asked: string; available: boolean; reason?: string }
   /** The model that was asked for, loaded, or why it cannot be. */
@@ -56,7 +61,13 @@ export interface Diagnosis {
 
 /** Looks at the installation, and at the model and the device that are asked for. */
 export async function diagnose(
-  asked: { model?: ModelRef | undefined; device?: string | undefined; signal?: AbortSignal } = {},
+  asked: {
+    model?: ModelRef | undefined
+    device?: string | undefined
+    signal?: AbortSignal
+    onProgress?: ProgressCallback | undefined
+    logger?: Logger
+  } = {},
 ): Promise<Diagnosis> {
   const diagnosis: Diagnosis = {
     versions: { package: version, node: process.version, platform: currentKey(), memoryTotal: totalmem() },
@@ -64,12 +75,13 @@ export async function diagnose(
     ok: true,
   }
   // Refuses a misspelt device before anything is looked at.
-  await using engine = new EmbeddingEngine({ device: asked.device })
+  await using engine = new EmbeddingEngine({ device: asked.device, logger: asked.logger })
   try {
     const addon = loadAddon()
     diagnosis.addon = { path: addon.path, attempts: addon.attempts }
     diagnosis.onnxRuntime = findOnnxRuntime(addon.path)
     diagnosis.core = JSON.parse(addon.binding.doctor(coreOptions({}, addon))) as CoreDiagnosis
+    diagnosis.hub = await hubStatus()
   } catch (error) {
     const problem = fromNative(error)
     diagnosis.addon.attempts = (problem.details.attempts as LoadAttempt[] | undefined) ?? diagnosis.addon.attempts
@@ -83,7 +95,10 @@ export async function diagnose(
   if (asked.model !== undefined) {
     diagnosis.model = { asked: asked.model }
     try {
-      ;[diagnosis.model.info] = await engine.preload(asked.model, { signal: asked.signal })
+      ;[diagnosis.model.info] = await engine.preload(asked.model, {
+        signal: asked.signal,
+        onProgress: asked.onProgress,
+      })
     } catch (error) {
       asked.signal?.throwIfAborted()
       diagnosis.model.problem = trouble(error)

@@ -6,11 +6,13 @@ import { encodeTexts } from './encode.ts'
 import type { EncodedTexts } from './encode.ts'
 import { coreOptions, defaultModel } from './environment.ts'
 import { EmbeddingError, fromNative } from './errors.ts'
+import type { ModelDownload, Verification } from './hub-cache.ts'
 import { guarded, quietLogger } from './logger.ts'
 import { loadAddon } from './native/addon.ts'
 import type { NativeEngine, NativeVectors } from './native/binding.ts'
 import type {
   CallOptions,
+  DownloadOptions,
   EngineOptions,
   Logger,
   ModelRef,
@@ -18,6 +20,7 @@ import type {
   PreloadOptions,
   StreamOptions,
 } from './options.ts'
+import { ProgressRelay } from './progress.ts'
 import { toBatchResult, toChunksResult, toEmbedResult } from './results.ts'
 import type { BatchResult, ChunksResult, EmbedResult, ModelInfo, StreamPart } from './results.ts'
 import { streamParts } from './stream.ts'
@@ -25,6 +28,7 @@ import type { TextSource } from './stream.ts'
 import {
   checkArray,
   checkCallOptions,
+  checkDownloadOptions,
   checkEngineOptions,
   checkModelRef,
   checkPreloadOptions,
@@ -126,19 +130,63 @@ export class EmbeddingEngine {
     for (const [index, model] of list.entries()) checkModelRef(model, index)
     options.signal?.throwIfAborted()
     const native = this.#start()
+    // One for all, so that together they do not tell more often than one alone.
+    const relay = options.onProgress && new ProgressRelay(options.onProgress)
+    const context = { ...this.#context(options), onProgress: relay }
     const outcomes = await Promise.allSettled(
       list.map((model) =>
-        callNative(this.#context(options), (cancel, onEvent) =>
-          native.preload(requestJson({ model }), cancel, onEvent),
-        ),
+        callNative(context, (cancel, onEvent) => native.preload(requestJson({ model }), cancel, onEvent)),
       ),
     )
+    relay?.finish()
     options.signal?.throwIfAborted()
     const failures = outcomes.flatMap((outcome, i) =>
       outcome.status === 'rejected' ? [{ model: list[i]!, error: outcome.reason as EmbeddingError }] : [],
     )
     if (failures.length > 0) throw preloadError(failures, list.length)
     return outcomes.map((outcome) => JSON.parse((outcome as PromiseFulfilledResult<string>).value) as ModelInfo)
+  }
+
+  /**
+   * Fetches a model into the hub cache without loading it, or the rest of it.
+   *
+   * @throws EmbeddingError `OFFLINE`, `MODEL_NOT_FOUND`, `ACCESS_DENIED`, `DOWNLOAD_FAILED`, `INTEGRITY_FAILED`,
+   * `DISK_FULL`, `MODEL_UNSUPPORTED`
+   * @example
+   * ```ts
+   * const { path, downloadedBytes } = await engine.download('code', { onProgress: console.error })
+   * ```
+   */
+  async download(model: ModelRef, options: DownloadOptions = {}): Promise<ModelDownload> {
+    checkDownloadOptions('download', options)
+    checkModelRef(model, 0)
+    options.signal?.throwIfAborted()
+    const native = this.#start()
+    const request = JSON.stringify({ model, include: options.include })
+    const json = await callNative(this.#context(options), (cancel, onEvent) =>
+      native.download(request, cancel, onEvent),
+    )
+    return JSON.parse(json) as ModelDownload
+  }
+
+  /**
+   * Hashes the files of a model in the hub cache again, or of all models. Uses no network.
+   *
+   * @throws EmbeddingError `MODEL_NOT_FOUND`, `INVALID_INPUT` for a folder, whose files have no hashes
+   * @example
+   * ```ts
+   * const { ok, models } = await engine.verify('code')
+   * ```
+   */
+  async verify(model?: ModelRef, options: PreloadOptions = {}): Promise<Verification> {
+    checkPreloadOptions('verify', options)
+    if (model !== undefined) checkModelRef(model, 0)
+    options.signal?.throwIfAborted()
+    const native = this.#start()
+    const json = await callNative(this.#context(options), (cancel, onEvent) =>
+      native.verify(JSON.stringify({ model }), cancel, onEvent),
+    )
+    return JSON.parse(json) as Verification
   }
 
   /**

@@ -2,7 +2,8 @@ import type { ProgressCallback } from './progress.ts'
 
 /**
  * Names a model: an alias (`'code'`, `'text'`, `'auto'`), a hub id (`'Qwen/Qwen3-Embedding-0.6B'`, with
- * `@revision` if wanted) whose files are in the hub cache, or a path to a folder (`'./x'`, `'/x'`, `'file:…'`).
+ * `@revision` if wanted), or a path to a folder (`'./x'`, `'/x'`, `'file:…'`). What is not in the hub cache is
+ * downloaded into it, unless the engine is offline.
  */
 export type ModelRef = string
 
@@ -147,7 +148,7 @@ export interface StreamOptions<P extends Precision = Precision> extends CallOpti
 /** Options of {@link preloadModels}. */
 export interface PreloadOptions {
   /**
-   * Cancels the loading.
+   * Cancels the download and the loading; what has come stays.
    * @defaultValue none
    * @example
    * ```ts
@@ -156,7 +157,7 @@ export interface PreloadOptions {
    */
   signal?: AbortSignal
   /**
-   * Told when a model starts to load and when it is ready.
+   * Told how far the files of a model are, when it starts to load, and when it is ready.
    * @defaultValue none
    * @example
    * ```ts
@@ -164,6 +165,19 @@ export interface PreloadOptions {
    * ```
    */
   onProgress?: ProgressCallback
+}
+
+/** Options of {@link EmbeddingEngine.download}. */
+export interface DownloadOptions extends PreloadOptions {
+  /**
+   * Globs of further files of the repository, beside those that the model needs; `*` matches `/` too.
+   * @defaultValue none
+   * @example
+   * ```ts
+   * await engine.download('code', { include: ['LICENSE*'] })
+   * ```
+   */
+  include?: string[]
 }
 
 /** A caller's own words about a model; stronger than what its folder and the catalogue say. */
@@ -281,7 +295,7 @@ export interface EngineOptions {
    */
   endpoint?: string
   /**
-   * The token for the hub.
+   * The token for the hub. It is sent to the hub's own address only, and stands in no message.
    * @defaultValue `HF_TOKEN`, else the token file of the hub's tools
    * @example
    * ```ts
@@ -290,7 +304,8 @@ export interface EngineOptions {
    */
   token?: string
   /**
-   * Never touch the network.
+   * Never touch the network: a model that is not in the hub cache is `OFFLINE`. Otherwise a cached model whose
+   * revision is pinned makes no request either, and one that is not makes one, for 1.5 s at most.
    * @defaultValue `HF_HUB_OFFLINE`, else `false`
    * @example
    * ```ts

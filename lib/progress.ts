@@ -1,5 +1,40 @@
-/** What {@link CallOptions.onProgress} is told. */
+/**
+ * What {@link CallOptions.onProgress} is told: the files that are fetched (in the shapes of transformers.js, `name`
+ * being the hub id), then the model, then the texts.
+ */
 export type EmbeddingProgress =
+  /** A file of the model is needed and not there. */
+  | { status: 'initiate'; name: string; file: string }
+  /** Its transfer begins, or goes on where an earlier one stopped. */
+  | { status: 'download'; name: string; file: string }
+  /** How far it is, in bytes; `loaded` counts what an earlier call fetched, the speed is that of the last seconds. */
+  | {
+      status: 'progress'
+      name: string
+      file: string
+      /** 0 to 100. */
+      progress: number
+      loaded: number
+      total: number
+      bytesPerSecond: number
+      /** Missing while nothing is known about the speed. */
+      etaSeconds?: number
+    }
+  /** How far all files are that are known to be needed so far. */
+  | {
+      status: 'progress_total'
+      name: string
+      /** 0 to 100. */
+      progress: number
+      loaded: number
+      total: number
+      bytesPerSecond: number
+      /** Missing while nothing is known about the speed. */
+      etaSeconds?: number
+      files: Record<string, { loaded: number; total: number }>
+    }
+  /** The file is verified and in its place. */
+  | { status: 'done'; name: string; file: string }
   /** The model's weights are being loaded. */
   | { status: 'loading'; model: string }
   /** The model can be used. */
@@ -16,9 +51,13 @@ export type ProgressCallback = (progress: EmbeddingProgress) => void
 /** Between two events of one status: ten a second. */
 const INTERVAL_MS = 100
 
+/** Told once a file: whoever shows files has to hear of each. */
+const STEPS: ReadonlySet<string> = new Set(['initiate', 'download', 'done'])
+
 /**
- * Stands between the core and a user's callback: at most ten events a second for each status, nothing after
- * the call ended, and what the callback throws goes nowhere, because a throw would end the process.
+ * Stands between the core and a user's callback: at most ten events a second for each status that tells how far
+ * something is, nothing after the call ended, and what the callback throws goes nowhere, because a throw would end
+ * the process.
  */
 export class ProgressRelay {
   readonly #callback: ProgressCallback
@@ -33,6 +72,10 @@ export class ProgressRelay {
   /** Passes one event on, or holds it back if the last of its status is too young. */
   send(event: EmbeddingProgress): void {
     if (this.#closed) return
+    if (STEPS.has(event.status)) {
+      this.#deliver(event)
+      return
+    }
     const now = performance.now()
     const last = this.#lastSent.get(event.status)
     if (last !== undefined && now - last < INTERVAL_MS) {

@@ -68,6 +68,14 @@ const streamRules = { ...callRules, batchSize: positive }
 
 const preloadRules = { signal: callRules.signal, onProgress: callRules.onProgress }
 
+const downloadRules = {
+  ...preloadRules,
+  include: {
+    expected: 'an array of globs',
+    allows: (value: unknown) => Array.isArray(value) && value.every((glob) => filled.allows(glob)),
+  },
+}
+
 const overrideRules: Record<string, Rule> = {
   causal: boolean,
   pooling: oneOf(POOLINGS),
@@ -157,6 +165,11 @@ export function checkStreamOptions(owner: string, options: unknown): void {
 /** Refuses bad options of a preload. */
 export function checkPreloadOptions(owner: string, options: unknown): void {
   check(options, preloadRules, owner)
+}
+
+/** Refuses bad options of {@link EmbeddingEngine.download}. */
+export function checkDownloadOptions(owner: string, options: unknown): void {
+  check(options, downloadRules, owner)
 }
 
 /** Refuses bad options of an engine. */

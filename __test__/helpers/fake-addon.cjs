@@ -43,6 +43,11 @@ class NativeEngine {
     for (let i = 0; request.model === 'chatty' && i < 1000; i++) {
       onEvent(JSON.stringify({ status: 'embedding', done: i + 1, total: 1000, tokensPerSecond: 10, etaSeconds: 1 }))
     }
+    if (request.model === 'fetched') {
+      onEvent(JSON.stringify({ status: 'notice', level: 'warn', message: 'the licence' }))
+      for (let i = 0; i < 50; i++) onEvent(JSON.stringify({ status: 'initiate', name: 'o/n', file: `f${i}` }))
+      for (let i = 0; i < 50; i++) onEvent(JSON.stringify({ status: 'done', name: 'o/n', file: `f${i}` }))
+    }
     if (request.model === 'loads') {
       if (!this.loaded) onEvent(JSON.stringify({ status: 'loading', model: request.model }))
       this.loaded = true
@@ -114,6 +119,7 @@ module.exports = {
   listDevices: () => JSON.stringify([{ id: 'cpu', kind: 'cpu', name: 'Fake', available: true, details: {} }]),
   listModels: () => '[]',
   doctor: () => '{}',
+  hubStatus: async () => JSON.stringify({ endpoint: 'http://fake', offline: true, token: false }),
   version: () => version,
   // For the tests alone:
   calls,

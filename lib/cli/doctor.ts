@@ -3,7 +3,9 @@ import type { Command } from 'commander'
 import { diagnose } from '../doctor.ts'
 import type { DeviceInfo } from '../devices.ts'
 import type { Diagnosis, FolderState } from '../doctor.ts'
+import type { HubStatus } from '../hub-cache.ts'
 import { EXIT, interrupt } from './exit.ts'
+import { ProgressBar } from './progress-bar.ts'
 
 /** `embedding-engine doctor` */
 export function addDoctorCommand(program: Command): void {
@@ -17,13 +19,16 @@ export function addDoctorCommand(program: Command): void {
 }
 
 async function runDoctor(flags: { model?: string; device?: string; json?: boolean }): Promise<void> {
-  const diagnosis = await diagnose({ ...flags, signal: interrupt })
+  const bar = new ProgressBar()
+  const { callback: onProgress } = bar
+  const asked = { ...flags, signal: interrupt, onProgress, logger: bar.logger() }
+  const diagnosis = await diagnose(asked).finally(() => bar.clear())
   process.stdout.write(flags.json ? `${JSON.stringify(diagnosis, undefined, 2)}\n` : inWords(diagnosis))
   if (!diagnosis.ok) process.exitCode = EXIT.failed
 }
 
 /** For people. */
-function inWords({ versions, addon, onnxRuntime, core, device, model, ok }: Diagnosis): string {
+function inWords({ versions, addon, onnxRuntime, core, hub, device, model, ok }: Diagnosis): string {
   const lines: string[] = []
   const section = (title: string): void => void lines.push('', title)
   const entry = (good: boolean, text: string): void => void lines.push(`  ${good ? '✓' : '✗'} ${text}`)
@@ -55,6 +60,10 @@ function inWords({ versions, addon, onnxRuntime, core, device, model, ok }: Diag
       entry(!('reason' in folder) && folder.writable, `${name}: ${folderInWords(folder)}`)
     }
   }
+  if (hub) {
+    section('Hub')
+    entry(hub.answers !== false, hubInWords(hub))
+  }
   if (device || model) section('Asked for')
   if (device) entry(device.available, `device ${device.asked}${device.available ? '' : `: ${device.reason}`}`)
   if (model?.info) {
@@ -83,6 +92,12 @@ function folderInWords(folder: FolderState): string {
   if ('reason' in folder) return folder.reason
   const free = folder.freeSpace === null ? '' : `, ${size(folder.freeSpace)} free`
   return `${folder.path}${folder.exists ? '' : ' (not made yet)'}${folder.writable ? '' : ' (cannot be written)'}${free}`
+}
+
+function hubInWords({ endpoint, offline, token, answers, milliseconds, reason }: HubStatus): string {
+  const where = `${endpoint ?? 'no address'}${token ? ', with a token' : ''}`
+  if (offline) return `${where}: not asked, because the network may not be used (offline, HF_HUB_OFFLINE)`
+  return answers ? `${where}: answers in ${milliseconds} ms` : `${where}: ${reason}`
 }
 
 function size(bytes: number): string {

@@ -75,8 +75,9 @@ export function addEmbedCommand(program: Command): void {
 async function runEmbed(texts: string[], flags: EmbedFlags): Promise<void> {
   const format = chooseFormat(flags)
   const inputs = inputTexts(texts, flags.file ?? [])
-  await using engine = new EmbeddingEngine({ device: flags.device, dtype: flags.dtype, threads: flags.threads })
   const bar = new ProgressBar()
+  const { device, dtype, threads } = flags
+  await using engine = new EmbeddingEngine({ device, dtype, threads, logger: bar.logger() })
   const options: StreamOptions = {
     model: flags.model,
     task: flags.task,

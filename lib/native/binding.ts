@@ -11,6 +11,12 @@ export interface Binding {
   listModels(optionsJson: string): string
   /** JSON with what the core knows of itself and its surroundings. */
   doctor(optionsJson: string): string
+  /** JSON of where a model lies, without any network. */
+  modelPath(optionsJson: string, model: string): string
+  /** Removes a model from the hub cache; JSON of what was removed. */
+  removeModel(optionsJson: string, model: string): string
+  /** JSON of where the hub is and whether it answers. */
+  hubStatus(optionsJson: string): Promise<string>
   /** The version of the core. */
   version(): string
 }
@@ -35,6 +41,10 @@ export interface NativeEngine {
     onEvent?: EventCallback,
   ): Promise<Uint32Array>
   preload(requestJson: string, cancel: CancelToken, onEvent?: EventCallback): Promise<string>
+  /** Fetches without loading. */
+  download(requestJson: string, cancel: CancelToken, onEvent?: EventCallback): Promise<string>
+  /** Hashes what lies in the hub cache again. */
+  verify(requestJson: string, cancel: CancelToken, onEvent?: EventCallback): Promise<string>
   dispose(): Promise<void>
 }
 
