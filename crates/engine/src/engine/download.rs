@@ -54,13 +54,24 @@ pub(super) fn obtain(config: &HubConfig, asked: &Asked<'_>, cancel: &Cancel, eve
     };
     let wishes = Wishes {
         known: &known,
-        // Whether further files are there is for the listing to say.
-        is_complete: &|located| asked.include.is_none() && model::is_complete(located, asked.overrides),
+        is_complete: &|located, listing| is_complete(located, listing, asked),
         select: &mut select,
         on_file,
         on_fallback: &|message| events(Event::Notice { level: Level::Warn, message }),
     };
     hub::obtain(asked.model, config, wishes, cancel)
+}
+
+/// Whether a snapshot has what is needed. A README that is missing is no reason to ask the hub.
+fn is_complete(located: &Located, listing: Option<&Listing<'_>>, asked: &Asked<'_>) -> bool {
+    // Whether further files are there is for the hub to say.
+    if asked.include.is_some() || !model::is_complete(located, asked.overrides) {
+        return false;
+    }
+    let Some(listing) = listing else { return true };
+    let files: BTreeMap<&str, Option<u64>> = listing.files().collect();
+    model::needed(located, &files, asked.overrides)
+        .is_ok_and(|selection| selection.files.iter().all(|file| file == "README.md" || listing.has(file)))
 }
 
 /// Names that a mistyped one may have meant; who asks for a model that we know did not mistype it.

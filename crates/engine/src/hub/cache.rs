@@ -103,8 +103,9 @@ pub(super) fn missing(code: Code, id: &str, revision: Option<&str>, cache: &Path
             message += &format!("There is a folder of that name here: for the folder write ./{id}. ");
         }
     } else {
+        // The one that was asked for may be there, but not whole.
         message += &format!(
-            "Of this model the cache has {}: ask for one with {id}@<revision>. ",
+            "Of this model the cache has {}, perhaps not whole: ask for one with {id}@<revision>. ",
             there.iter().map(|commit| format!("revision {commit}")).collect::<Vec<_>>().join(" and ")
         );
     }

@@ -7,6 +7,13 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Code, Error, Result};
 
+/// Tells backup programs to leave the cache out; the same text as Python's.
+const CACHEDIR_TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55
+# This file is a cache directory tag created by huggingface_hub.
+# For information about cache directory tags, see:
+#\thttps://bford.info/cachedir/
+";
+
 /// The folder of one repository.
 #[derive(Debug, Clone)]
 pub(super) struct Repository {
@@ -37,6 +44,11 @@ impl Repository {
         self.root().join("blobs").join(format!("{hash}.incomplete"))
     }
 
+    /// The list of the files of a commit.
+    pub(super) fn tree(&self, commit: &str) -> PathBuf {
+        self.root().join("trees").join(format!("{commit}.json"))
+    }
+
     fn lock_file(&self, hash: &str) -> PathBuf {
         self.cache.join(".locks").join(&self.folder).join(format!("{hash}.lock"))
     }
@@ -50,7 +62,8 @@ impl Repository {
         for folder in [self.root().join("blobs"), self.locks()] {
             fs::create_dir_all(&folder).map_err(|error| cannot_write(&folder, &error))?;
         }
-        Ok(())
+        let tag = self.cache.join("CACHEDIR.TAG");
+        if tag.exists() { Ok(()) } else { self.write_whole(&tag, CACHEDIR_TAG.as_bytes()) }
     }
 
     /// Takes the lock of a blob, the one that Python's tools take; `None` while another holds it. It goes
@@ -108,14 +121,19 @@ impl Repository {
     /// Notes the commit that a branch or tag stands for.
     pub(super) fn write_ref(&self, name: &str, commit: &str) -> Result<()> {
         let path = self.root().join("refs").join(name);
-        let failed = |error: io::Error| cannot_write(&path, &error);
         if fs::read_to_string(&path).is_ok_and(|found| found == commit) {
             return Ok(());
         }
-        let folder = path.parent().unwrap_or(&path);
+        self.write_whole(&path, commit.as_bytes())
+    }
+
+    /// Writes a small file so that nobody ever sees half of it.
+    pub(super) fn write_whole(&self, path: &Path, content: &[u8]) -> Result<()> {
+        let failed = |error: io::Error| cannot_write(path, &error);
+        let folder = path.parent().unwrap_or(path);
         fs::create_dir_all(folder).map_err(failed)?;
         let fresh = folder.join(format!(".{}", unique()));
-        fs::write(&fresh, commit).and_then(|()| fs::rename(&fresh, &path)).map_err(|error| {
+        fs::write(&fresh, content).and_then(|()| fs::rename(&fresh, path)).map_err(|error| {
             let _ = fs::remove_file(&fresh);
             failed(error)
         })

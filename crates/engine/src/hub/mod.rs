@@ -8,6 +8,7 @@ mod disk;
 mod download;
 mod hash;
 mod layout;
+mod listing;
 pub mod near;
 mod obtain;
 mod paths;
@@ -23,7 +24,8 @@ use crate::error::{Code, Error, Result};
 
 pub use cache::{CachedModel, CachedRevision, cached_models};
 pub use disk::free_space;
-pub use download::{HubStatus, Listing, Select, Selection, status};
+pub use download::{HubStatus, Select, Selection, status};
+pub use listing::Listing;
 pub use obtain::{Obtained, Wishes, obtain};
 pub use paths::{cache_dir, home_dir};
 pub use progress::{FileEvent, Loaded, OnFile};

@@ -2,6 +2,8 @@
 
 use super::cache::{self, is_commit};
 use super::download::{Order, Select, fetch, quick_commit};
+use super::layout::Repository;
+use super::listing::{self, Listing};
 use super::progress::OnFile;
 use super::settings::Settings;
 use super::{HubConfig, Located, Reference, locate_folder, paths};
@@ -12,8 +14,9 @@ use crate::error::{Code, Error, Result};
 pub struct Wishes<'a> {
     /// Names that a mistyped one may have meant.
     pub known: &'a [&'a str],
-    /// Whether a snapshot in the cache has all files that are needed.
-    pub is_complete: &'a dyn Fn(&Located) -> bool,
+    /// Whether a snapshot in the cache has all files that are needed; with the list of its files, where the
+    /// cache has that.
+    pub is_complete: &'a dyn Fn(&Located, Option<&Listing<'_>>) -> bool,
     /// Which files of the repository are needed.
     pub select: &'a mut Select<'a>,
     /// Told how far the files are.
@@ -50,10 +53,17 @@ pub fn obtain(model: &str, config: &HubConfig, wishes: Wishes<'_>, cancel: &Canc
     let cache = paths::cache_dir(config)?;
     let revision = revision.as_deref();
     let found = cache::find(&id, revision, &cache);
-    let cached = found.clone().filter(|located| is_complete(located));
+    let files = found.as_ref().and_then(|located| {
+        listing::read(&Repository::new(&cache, &id), located.revision.as_deref().unwrap_or_default())
+    });
+    let cached = found.clone().filter(|located| {
+        let listing = files.as_ref().map(|files| Listing::new(&located.root, files));
+        is_complete(located, listing.as_ref())
+    });
     if settings.offline {
-        // Of one that is not complete the reader of its files says best what is missing.
-        let located = cached.or(found).ok_or_else(|| cache::missing(Code::Offline, &id, revision, &cache, known))?;
+        // Without a list of its files, the reader of those that are there says best what is missing.
+        let usable = if files.is_some() { cached } else { cached.or(found) };
+        let located = usable.ok_or_else(|| cache::missing(Code::Offline, &id, revision, &cache, known))?;
         return Ok(Obtained { located, downloaded: 0 });
     }
     let wanted = revision.unwrap_or("main");

@@ -68,6 +68,7 @@ pub fn remove(model: &str, config: &HubConfig, known: &[&str]) -> Result<Removed
                 fs::remove_file(&file).map_err(|error| failed(&file, &error))?;
             }
         }
+        let _ = fs::remove_file(repository.tree(commit));
         let snapshot = repository.snapshot(commit);
         fs::remove_dir_all(&snapshot).map_err(|error| failed(&snapshot, &error))?;
     }

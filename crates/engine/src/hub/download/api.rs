@@ -1,7 +1,5 @@
 //! What the hub says of a repository: which commit a name stands for, and which files it has.
 
-use std::collections::BTreeMap;
-
 use reqwest::header::{HeaderMap, LINK};
 use reqwest::{StatusCode, Url};
 use serde::Deserialize;
@@ -11,23 +9,12 @@ use super::http::{Answer, Http, failed, is_html, shown};
 use super::retry::{Failure, Patience};
 use crate::error::{Code, Error, Result};
 use crate::hub::cache::is_commit;
+use crate::hub::listing::{Files, RemoteFile, is_plain};
 use crate::hub::near::suggest;
 
 /// No listing that we know is a tenth as long.
 const MAX_BODY: usize = 64 << 20;
 const MAX_PAGES: usize = 1000;
-
-/// The files of a commit by path.
-pub(super) type Files = BTreeMap<String, RemoteFile>;
-
-/// A file of a commit.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct RemoteFile {
-    /// Bytes; `None` where the listing does not say.
-    pub(super) size: Option<u64>,
-    /// sha256 of a file in LFS, git's blob hash of another; `None` where the listing does not say.
-    pub(super) hash: Option<String>,
-}
 
 /// What is asked for, for messages.
 #[derive(Debug, Clone, Copy)]
@@ -83,6 +70,8 @@ fn parse_tree(body: &[u8]) -> Option<Vec<(String, RemoteFile)>> {
         size: Option<u64>,
         oid: Option<String>,
         lfs: Option<Lfs>,
+        #[serde(rename = "xetHash")]
+        xet_hash: Option<String>,
     }
     #[derive(Deserialize)]
     struct Lfs {
@@ -92,25 +81,14 @@ fn parse_tree(body: &[u8]) -> Option<Vec<(String, RemoteFile)>> {
     }
     let entries: Vec<Entry> = serde_json::from_slice(body).ok()?;
     let files = entries.into_iter().filter(|entry| entry.r#type == "file").map(|entry| {
-        let (size, hash) = match entry.lfs {
-            Some(lfs) => (lfs.size.or(entry.size), lfs.oid.or(lfs.sha256).filter(|oid| is_hash(oid, 64))),
-            None => (entry.size, entry.oid.filter(|oid| is_hash(oid, 40))),
+        let Entry { path, size, oid, lfs, xet_hash, .. } = entry;
+        let (lfs_sha256, lfs_size) = match lfs {
+            Some(lfs) => (lfs.oid.or(lfs.sha256), lfs.size.or(size)),
+            None => (None, None),
         };
-        (entry.path, RemoteFile { size, hash })
+        (path, RemoteFile { size, blob_id: oid, lfs_sha256, lfs_size, xet_hash })
     });
     Some(files.collect())
-}
-
-/// Whether it is a hash that a blob may be called by.
-pub(super) fn is_hash(text: &str, digits: usize) -> bool {
-    text.len() == digits && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-}
-
-/// A path that stays inside the folder that it is put into, on every platform.
-fn is_plain(path: &str) -> bool {
-    !path.is_empty()
-        && path.split('/').all(|part| !part.is_empty() && part != "." && part != "..")
-        && !path.contains(['\\', ':', '\0'])
 }
 
 /// `Link: <…>; rel="next"`
@@ -256,21 +234,12 @@ mod tests {
                 {{"type":"file","path":"x","oid":"../../etc"}}]"#
         );
         let files: Files = parse_tree(body.as_bytes()).unwrap().into_iter().collect();
+        let found = |path: &str| (files[path].bytes(), files[path].hash());
         assert_eq!(files.len(), 3);
-        assert_eq!(files["config.json"], RemoteFile { size: Some(7), hash: Some(sha1) });
-        assert_eq!(files["onnx/model.onnx"], RemoteFile { size: Some(9_000_000_000), hash: Some(sha256) });
-        assert_eq!(files["x"], RemoteFile { size: None, hash: None });
+        assert_eq!(found("config.json"), (Some(7), Some(sha1.as_str())));
+        assert_eq!(found("onnx/model.onnx"), (Some(9_000_000_000), Some(sha256.as_str())));
+        assert_eq!(found("x"), (None, None));
         assert!(parse_tree(b"{}").is_none());
-    }
-
-    #[test]
-    fn paths_stay_inside() {
-        for path in ["config.json", "1_Pooling/config.json", ".gitattributes", "a..b/c"] {
-            assert!(is_plain(path), "{path}");
-        }
-        for path in ["", "/etc/passwd", "../x", "a/../b", "a//b", "a/", r"a\b", "c:/x", "a\0"] {
-            assert!(!is_plain(path), "{path}");
-        }
     }
 
     #[test]

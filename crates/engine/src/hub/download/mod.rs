@@ -20,12 +20,13 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use self::api::{Asked, Files, is_hash};
+use self::api::Asked;
 use self::http::Http;
 use self::retry::{Failure, Patience};
-use self::transfer::{Transfers, Wanted, is_there};
+use self::transfer::{Transfers, Wanted};
 use super::cache::is_commit;
 use super::layout::Repository;
+use super::listing::{self, Files, Listing, is_hash, is_there};
 use super::progress::{OnFile, Progress};
 use super::settings::Settings;
 use crate::cancel::Cancel;
@@ -52,13 +53,6 @@ pub(super) struct Order<'a> {
     pub(super) known: &'a [&'a str],
 }
 
-/// The files of a snapshot, of which some may be on disk already.
-#[derive(Debug)]
-pub struct Listing<'a> {
-    root: &'a Path,
-    files: &'a Files,
-}
-
 /// Which files to have next.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Selection {
@@ -72,18 +66,6 @@ pub struct Selection {
 /// Says which files are needed, from those that there are and from the contents of those on disk. Asked
 /// again after each round, until all that it names are there.
 pub type Select<'a> = dyn FnMut(&Listing<'_>) -> Result<Selection> + 'a;
-
-impl Listing<'_> {
-    /// The folder of the snapshot.
-    pub fn root(&self) -> &Path {
-        self.root
-    }
-
-    /// Paths and sizes of all files of the repository.
-    pub fn files(&self) -> impl Iterator<Item = (&str, Option<u64>)> {
-        self.files.iter().map(|(path, file)| (path.as_str(), file.size))
-    }
-}
 
 /// What a download did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,11 +91,14 @@ pub(super) fn fetch(
             None if is_commit(order.revision) => order.revision.to_owned(),
             None => api::commit(&http, asked, Patience::default()).await?,
         };
-        let files = api::files(&http, asked, &commit).await?;
         let repository = Repository::new(order.cache, order.id);
+        let (files, known) = match listing::read(&repository, &commit) {
+            Some(files) => (files, true),
+            None => (api::files(&http, asked, &commit).await?, false),
+        };
         let progress = Progress::new(order.id, on_file);
         let transfers = Transfers { http, repository, progress, cancel: cancel.clone() };
-        let round = Rounds { asked, commit: &commit, files: &files, transfers: Arc::new(transfers) };
+        let round = Rounds { asked, commit: &commit, files: &files, known, transfers: Arc::new(transfers) };
         let downloaded = round.run(select).await?;
         if !is_commit(order.revision) {
             round.transfers.repository.write_ref(order.revision, &commit)?;
@@ -161,6 +146,8 @@ struct Rounds<'a> {
     asked: Asked<'a>,
     commit: &'a str,
     files: &'a Files,
+    /// Whether the cache has the listing already.
+    known: bool,
     transfers: Arc<Transfers>,
 }
 
@@ -169,26 +156,22 @@ impl Rounds<'_> {
         let root = self.transfers.repository.snapshot(self.commit);
         let mut downloaded = 0;
         loop {
-            let selection = select(&Listing { root: &root, files: self.files })?;
-            let missing: Vec<&String> = selection.files.iter().filter(|file| !self.has(&root, file)).collect();
+            let listing = Listing::new(&root, self.files);
+            let selection = select(&listing)?;
+            let missing: Vec<&String> = selection.files.iter().filter(|file| !listing.has(file)).collect();
             if missing.is_empty() {
                 return Ok(downloaded);
             }
-            self.transfers.repository.make_folders()?;
             let mut wanted = Vec::with_capacity(missing.len());
             for file in missing {
                 wanted.push(self.wanted(file).await?);
             }
             self.check_space(&wanted, selection.later)?;
+            self.transfers.repository.make_folders()?;
+            if !self.known {
+                listing::write(&self.transfers.repository, self.commit, self.files);
+            }
             downloaded += self.fetch_all(wanted).await?;
-        }
-    }
-
-    /// Whether the snapshot has the file, of the size that it should have.
-    fn has(&self, root: &Path, file: &str) -> bool {
-        match self.files.get(file).and_then(|file| file.size) {
-            Some(size) => is_there(&root.join(file), size),
-            None => root.join(file).is_file(),
         }
     }
 
@@ -200,7 +183,7 @@ impl Rounds<'_> {
             return Err(Error::new(Code::ModelNotFound, message).with("model", self.asked.id).with("file", file));
         };
         let url = http.url(&[self.asked.id, "resolve", self.commit, file]);
-        let (mut size, mut hash) = (remote.size, remote.hash.clone());
+        let (mut size, mut hash) = (remote.bytes(), remote.hash().map(str::to_owned));
         if size.is_none() || hash.is_none() {
             let mut patience = Patience::default();
             let linked = loop {

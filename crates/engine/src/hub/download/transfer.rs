@@ -20,6 +20,7 @@ use crate::cancel::Cancel;
 use crate::error::{Code, Error, Result};
 use crate::hub::hash::{BUFFER, git_hash, hex, is_lfs};
 use crate::hub::layout::{BlobLock, Repository, cannot_write};
+use crate::hub::listing::is_there;
 use crate::hub::progress::Progress;
 
 /// Between two looks at a lock that another process holds.
@@ -160,11 +161,6 @@ impl Transfers {
         // The server sent all that it has: asking for the rest brings nothing.
         if declared == Some(partial.length) { Err(Failure::Wrong(what)) } else { Err(Failure::passing(what)) }
     }
-}
-
-/// Whether a file has this size; a link is followed.
-pub(super) fn is_there(path: &Path, size: u64) -> bool {
-    fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.len() == size)
 }
 
 fn integrity(wanted: &Wanted, reason: &str) -> Error {

@@ -1,0 +1,103 @@
+import { existsSync, lstatSync, mkdtempSync, readFileSync, readdirSync, readlinkSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, relative } from 'node:path'
+
+import type { ExecutionContext } from 'ava'
+import { EmbeddingEngine } from 'embedding-engine'
+import type { EngineOptions } from 'embedding-engine'
+
+import { Hub } from './server.ts'
+
+/** The commit that the catalogue pins `code` to. */
+export const QODO_COMMIT = '84bbef079b32e8823ec226d4e9e92902706b0eb6'
+/** A commit for other repositories. */
+export const COMMIT = '0123456789abcdef0123456789abcdef01234567'
+
+// The tests must not depend on what this machine has set for other tools.
+for (const name of Object.keys(process.env)) {
+  if (/^(HF_|HUGGING|TRANSFORMERS_)|_proxy$/i.test(name)) delete process.env[name]
+}
+
+/** The environment of a child process, without what this machine has set for other tools. */
+export function cleanEnv(env: Record<string, string> = {}): Record<string, string | undefined> {
+  return { NO_PROXY: '', EMBEDDING_ENGINE_ADDON: process.env.EMBEDDING_ENGINE_ADDON, ...env }
+}
+
+/** A hub that stops when the test ends. */
+export async function startHub(t: ExecutionContext, options?: Parameters<typeof Hub.start>[0]): Promise<Hub> {
+  const hub = await Hub.start(options)
+  t.teardown(() => hub.stop())
+  return hub
+}
+
+/** A folder that goes when the test ends. */
+export function temporary(t: ExecutionContext): string {
+  const folder = mkdtempSync(join(tmpdir(), 'embedding-engine-hub-'))
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }))
+  return folder
+}
+
+/** What a logger was told. */
+export interface Log {
+  info: string[]
+  warn: string[]
+}
+
+/** An engine on the hub, with a cache of its own unless one is given. */
+export function engineOn(
+  t: ExecutionContext,
+  hub: { url: string },
+  options: EngineOptions = {},
+): { engine: EmbeddingEngine; cache: string; log: Log } {
+  const cache = options.cacheDir ?? join(temporary(t), 'hub')
+  const log: Log = { info: [], warn: [] }
+  const logger = {
+    debug() {},
+    info: (text: string) => log.info.push(text),
+    warn: (text: string) => log.warn.push(text),
+  }
+  const engine = new EmbeddingEngine({
+    endpoint: hub.url,
+    home: temporary(t),
+    logger,
+    threads: 1,
+    ...options,
+    cacheDir: cache,
+  })
+  t.teardown(() => engine.dispose())
+  return { engine, cache, log }
+}
+
+/** Everything below a folder: links with their targets, files with their sizes. */
+export function treeOf(folder: string): string[] {
+  const found: string[] = []
+  const walk = (path: string): void => {
+    for (const name of readdirSync(path).sort()) {
+      const full = join(path, name)
+      const stat = lstatSync(full)
+      const shown = relative(folder, full)
+      if (stat.isSymbolicLink()) found.push(`${shown} -> ${readlinkSync(full)}`)
+      else if (stat.isDirectory()) walk(full)
+      else found.push(`${shown} ${stat.size}`)
+    }
+  }
+  if (existsSync(folder)) walk(folder)
+  return found
+}
+
+/** The one unfinished file of a cache, or undefined. */
+export function unfinished(cache: string): { path: string; content: Buffer } | undefined {
+  const name = treeOf(cache).find((line) => / \d+$/.test(line) && line.includes('.incomplete '))
+  if (name === undefined) return undefined
+  const path = join(cache, name.replace(/ \d+$/, ''))
+  return { path, content: readFileSync(path) }
+}
+
+/** Waits until it is true. */
+export async function until(what: () => boolean, description: string, limitMs = 30_000): Promise<void> {
+  const begin = performance.now()
+  while (!what()) {
+    if (performance.now() - begin > limitMs) throw new Error(`${description}: not within ${limitMs} ms`)
+    await new Promise((resolve) => setTimeout(resolve, 10))
+  }
+}
