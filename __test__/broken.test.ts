@@ -174,9 +174,9 @@ test('a folder that is not there, is empty, or is a file', async (t) => {
 test('a hub id that is not in the cache tells how to get it', async (t) => {
   const cacheDir = mkdtempSync(join(tmpdir(), 'embedding-engine-cache-'))
   t.teardown(() => rmSync(cacheDir, { recursive: true }))
-  await using own = new EmbeddingEngine({ cacheDir })
+  await using own = new EmbeddingEngine({ cacheDir, offline: true })
   for (const name of ['Qwen/Qwen3-Embedding-0.6B', 'code', 'text']) {
-    await rejectsWith(t, own.embed('a', { model: name }), 'MODEL_NOT_FOUND', cacheDir)
+    await rejectsWith(t, own.embed('a', { model: name }), 'OFFLINE', cacheDir, 'models download')
   }
   await rejectsWith(t, own.embed('a'), 'MODEL_NOT_FOUND', 'bundled')
 })

@@ -318,7 +318,7 @@ test.serial('doctor fails where something that was asked for is missing', async 
 test.serial('models list', async (t) => {
   const people = await runCli(['models'])
   t.is(people.code, 0)
-  t.regex(people.stdout, /^alias +model +dims +licence +in the cache\n/)
+  t.regex(people.stdout, /^alias +model +dims +context +licence +on disk +path\n/)
   t.regex(people.stdout, /code.* +Qodo\/Qodo-Embed-1-1\.5B/)
   const { stdout } = await runCli(['models', 'list', '--json'])
   t.true((JSON.parse(stdout) as { id: string }[]).some(({ id }) => id === 'jinaai/jina-embeddings-v3'))

@@ -200,3 +200,17 @@ test.serial('await using disposes', async (t) => {
 test.serial('devices are listed', async (t) => {
   t.like(listDevices()[0], { id: 'cpu', available: true })
 })
+
+test.serial('a download tells of each file, and what is for the log goes there', async (t) => {
+  const warnings: string[] = []
+  const logger = { debug() {}, info() {}, warn: (text: string) => void warnings.push(text) }
+  await using engine = new EmbeddingEngine({ logger })
+  const events: EmbeddingProgress[] = []
+  await engine.embed('a', { model: 'fetched', onProgress: (event) => void events.push(event) })
+  // Steps are never held back, however many there are at once.
+  t.is(events.filter(({ status }) => status === 'initiate').length, 50)
+  t.is(events.filter(({ status }) => status === 'done').length, 50)
+  t.deepEqual(warnings, ['the licence'])
+  await engine.embed('a', { model: 'fetched' })
+  t.is(warnings.length, 2, 'without a listener as well')
+})

@@ -27,7 +27,9 @@ export function runNode(
   { env, input, interruptWhen, closeStdoutAfter }: RunOptions = {},
 ): Promise<Outcome> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, args, { cwd: ROOT, env: { ...process.env, NODE_OPTIONS: '', ...env } })
+    // No test reaches for the real hub by mistake.
+    const quiet = { NODE_OPTIONS: '', HF_HUB_OFFLINE: '1' }
+    const child = spawn(process.execPath, args, { cwd: ROOT, env: { ...process.env, ...quiet, ...env } })
     let stdout = ''
     let stderr = ''
     child.stdout.setEncoding('utf8').on('data', (chunk: string) => {

@@ -88,7 +88,7 @@ export class ProgressBar {
 
   #draw(lines: string[]): void {
     // A line that wraps could not be taken away again.
-    const width = Math.max(1, (this.#stream.columns ?? 80) - 1)
+    const width = Math.max(1, (this.#stream.columns || 80) - 1)
     this.#lines = lines.map((line) => Array.from(line).slice(0, width).join(''))
     this.#stream.write(this.#lines.join('\n'))
   }

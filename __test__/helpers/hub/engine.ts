@@ -20,7 +20,7 @@ for (const name of Object.keys(process.env)) {
 
 /** The environment of a child process, without what this machine has set for other tools. */
 export function cleanEnv(env: Record<string, string> = {}): Record<string, string | undefined> {
-  return { NO_PROXY: '', EMBEDDING_ENGINE_ADDON: process.env.EMBEDDING_ENGINE_ADDON, ...env }
+  return { NO_PROXY: '', HF_HUB_OFFLINE: '', EMBEDDING_ENGINE_ADDON: process.env.EMBEDDING_ENGINE_ADDON, ...env }
 }
 
 /** A hub that stops when the test ends. */
@@ -74,7 +74,8 @@ export function treeOf(folder: string): string[] {
   const walk = (path: string): void => {
     for (const name of readdirSync(path).sort()) {
       const full = join(path, name)
-      const stat = lstatSync(full)
+      const stat = lstatSync(full, { throwIfNoEntry: false })
+      if (stat === undefined) continue
       const shown = relative(folder, full)
       if (stat.isSymbolicLink()) found.push(`${shown} -> ${readlinkSync(full)}`)
       else if (stat.isDirectory()) walk(full)
@@ -85,12 +86,19 @@ export function treeOf(folder: string): string[] {
   return found
 }
 
-/** The one unfinished file of a cache, or undefined. */
+/** The largest unfinished file of a cache, or undefined. Others may come and go while this looks. */
 export function unfinished(cache: string): { path: string; content: Buffer } | undefined {
-  const name = treeOf(cache).find((line) => / \d+$/.test(line) && line.includes('.incomplete '))
-  if (name === undefined) return undefined
-  const path = join(cache, name.replace(/ \d+$/, ''))
-  return { path, content: readFileSync(path) }
+  const found = treeOf(cache)
+    .filter((line) => line.includes('.incomplete '))
+    .map((line) => join(cache, line.replace(/ \d+$/, '')))
+    .flatMap((path) => {
+      try {
+        return [{ path, content: readFileSync(path) }]
+      } catch {
+        return []
+      }
+    })
+  return found.sort((a, b) => b.content.length - a.content.length)[0]
 }
 
 /** Waits until it is true. */
