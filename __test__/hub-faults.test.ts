@@ -265,6 +265,17 @@ test('a listing that would write outside of its folder is refused', async (t) =>
   t.deepEqual(treeOf(cache), [])
 })
 
+test('a listing without hashes: each file is asked for its own', async (t) => {
+  const hub = await withModel(t)
+  const files = [...hub.repositories.get('o/n')!.commits.get(COMMIT)!.keys()]
+  hub.fail(/\/tree\//, { times: 1, status: 200, body: JSON.stringify(files.map((path) => ({ type: 'file', path }))) })
+  const { engine, cache } = engineOn(t, hub)
+  await engine.embed('a', { model: 'o/n' })
+  t.is(hub.count(/HEAD \/o/), files.length)
+  t.is(hub.count(/cdn HEAD/), 0)
+  onlyTruth(t, hub, cache)
+})
+
 test('a disk that is too small is told of before anything comes', async (t) => {
   const hub = await withModel(t)
   hub.repositories.get('o/n')!.commits.get(COMMIT)!.get('model.safetensors')!.listedSize = 1e15
