@@ -728,7 +728,7 @@ type ErrorCode =
  | 'EMPTY_TEXT'
 /** A text exceeds the model's limit and `truncate` is `false`; `details` has index, tokens and limit. */
  | 'TEXT_TOO_LONG'
-/** Neither a folder, nor in the hub cache, nor known. */
+/** Neither a folder, nor in the hub cache, nor on the hub; or the hub has no such revision. */
  | 'MODEL_NOT_FOUND'
 /** The model is of a kind that this package does not run. */
  | 'MODEL_UNSUPPORTED'

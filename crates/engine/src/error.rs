@@ -16,7 +16,7 @@ pub enum Code {
     EmptyText,
     /// A text exceeds the model's limit and `truncate` is off.
     TextTooLong,
-    /// Neither a folder, nor in the hub cache, nor known.
+    /// Neither a folder, nor in the hub cache, nor on the hub; or the hub has no such revision.
     ModelNotFound,
     /// The model is of a kind that this package does not run.
     ModelUnsupported,
