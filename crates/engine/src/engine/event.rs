@@ -112,18 +112,20 @@ struct AudienceState {
     /// Files that were begun and those that are done, in order.
     steps: Vec<FileEvent>,
     notices: Vec<Event>,
+    /// Notices that came before anybody listened.
+    unheard: Vec<Event>,
 }
 
 impl Audience {
     /// Tells `reporter` of everything until `stop` is raised.
     pub(super) fn join(&self, stop: &Cancel, reporter: &Reporter) {
-        let steps = {
+        let (steps, unheard) = {
             let mut state = lock(&self.state);
             state.listeners.retain(|(stop, _)| !stop.is_cancelled());
             state.listeners.push((stop.clone(), reporter.clone()));
-            state.steps.clone()
+            (state.steps.clone(), std::mem::take(&mut state.unheard))
         };
-        steps.into_iter().for_each(|step| reporter.send(Event::File(step)));
+        steps.into_iter().map(Event::File).chain(unheard).for_each(|event| reporter.send(event));
     }
 
     pub(super) fn tell(&self, event: Event) {
@@ -139,6 +141,10 @@ impl Audience {
                         return;
                     }
                     state.notices.push(event.clone());
+                    if state.listeners.is_empty() {
+                        state.unheard.push(event);
+                        return;
+                    }
                 }
                 _ => {}
             }
@@ -205,6 +211,8 @@ mod tests {
     #[test]
     fn who_comes_late_is_told_what_happened_and_a_notice_goes_to_one() {
         let audience = Audience::default();
+        let early = Event::Notice { level: Level::Warn, message: "before anybody came".into() };
+        audience.tell(early.clone());
         let ((first, heard_first), (second, heard_second), (gone, heard_by_gone)) = (collect(), collect(), collect());
         let stop = Cancel::new();
         audience.join(&stop, &gone);
@@ -217,7 +225,7 @@ mod tests {
         audience.tell(notice.clone());
         audience.tell(notice.clone());
         assert_eq!(*lock(&heard_first), [initiate.clone(), notice]);
+        assert_eq!(*lock(&heard_by_gone), [early]);
         assert_eq!(*lock(&heard_second), [initiate]);
-        assert!(lock(&heard_by_gone).is_empty());
     }
 }

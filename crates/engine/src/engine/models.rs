@@ -157,38 +157,41 @@ impl Models {
         let name = Name { model: model.clone(), overrides: format!("{overrides:?}") };
         // Somebody may have removed it since.
         self.located.remove_if(|other, located| *other == name && !located.root.exists());
-        let audience = Arc::clone(lock(&self.audiences).entry(name.clone()).or_default());
-        audience.join(stop, reporter);
         let models = Arc::clone(self);
         let key = name.clone();
-        let make = move |promise: Promise<Name, Located>| {
+        let mut begun = None;
+        let make = |promise: Promise<Name, Located>| {
             let Some(running) = models.running.enter() else {
                 promise.keep(Err(disposed()));
                 return;
             };
+            let audience = Arc::clone(begun.insert(Arc::new(Audience::default())));
             spawn("embedding-fetch", promise, move |promise| {
                 let _running = running;
                 let told = Arc::clone(&audience);
                 let events: OnEvent = Arc::new(move |event| told.tell(event));
                 let located =
                     catch("finding a model", || models.loader.locate(&model, &overrides, promise.cancel(), &events));
-                models.close_audience(&key, Some(&audience));
+                models.close_audience(&key, &audience);
                 promise.keep(located);
             });
         };
+        // Held all the while, so that who joins this download also hears of it.
+        let mut audiences = lock(&self.audiences);
         self.located.get(name.clone(), stop, waiter, make);
-        // Nobody tells anything of a model that is there already.
-        if self.located.has(&name) {
-            self.close_audience(&name, None);
+        if let Some(audience) = begun {
+            audiences.insert(name.clone(), audience);
+        }
+        if let Some(audience) = audiences.get(&name) {
+            audience.join(stop, reporter);
         }
         Ok(())
     }
 
-    /// The download is over. Another one of the same name may have begun meanwhile: `which` tells them apart.
-    fn close_audience(&self, name: &Name, which: Option<&Arc<Audience>>) {
+    /// The download is over. Another one of the same name may have begun meanwhile.
+    fn close_audience(&self, name: &Name, ended: &Arc<Audience>) {
         let mut audiences = lock(&self.audiences);
-        let found = audiences.get(name);
-        if which.is_none_or(|which| found.is_some_and(|found| Arc::ptr_eq(found, which))) {
+        if audiences.get(name).is_some_and(|found| Arc::ptr_eq(found, ended)) {
             audiences.remove(name);
         }
     }
