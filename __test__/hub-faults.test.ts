@@ -276,6 +276,22 @@ test('a listing without hashes: each file is asked for its own', async (t) => {
   onlyTruth(t, hub, cache)
 })
 
+test('a mirror that lists no tree', async (t) => {
+  const hub = await withModel(t)
+  hub.fail(/\/tree\//, { status: 404 })
+  const { engine, cache } = engineOn(t, hub)
+  await engine.embed('a', { model: 'o/n' })
+  onlyTruth(t, hub, cache)
+})
+
+test('a hub that asks for more patience than anybody has', async (t) => {
+  const hub = await withModel(t)
+  hub.fail(/\/revision\//, { status: 429, headers: { 'retry-after': '3600' } })
+  const { engine } = engineOn(t, hub)
+  await rejectsWith(t, engine.embed('a', { model: 'o/n' }), 'DOWNLOAD_FAILED', '3600 s')
+  t.is(hub.asked.length, 1)
+})
+
 test('a disk that is too small is told of before anything comes', async (t) => {
   const hub = await withModel(t)
   hub.repositories.get('o/n')!.commits.get(COMMIT)!.get('model.safetensors')!.listedSize = 1e15

@@ -41,8 +41,8 @@ pub(super) fn resolve(model: Option<&str>, texts: Option<&Texts>, options: &Engi
         return Err(Error::new(
             Code::ModelNotFound,
             "The bundled model comes with a later version of embedding-engine. Pass model: the path of a model folder \
-             ('./my-model'), a hub id whose files are in the hub cache ('Qwen/Qwen3-Embedding-0.6B'), 'code' or 'text'; \
-             or set EMBEDDING_ENGINE_MODEL.",
+             ('./my-model'), a hub id ('Qwen/Qwen3-Embedding-0.6B'), 'code' or 'text'; or set \
+             EMBEDDING_ENGINE_MODEL.",
         )
         .with("model", "bundled"));
     }

@@ -41,6 +41,42 @@ pub(super) async fn commit(http: &Http, asked: Asked<'_>, patience: Patience) ->
 
 /// The files of a commit.
 pub(super) async fn files(http: &Http, asked: Asked<'_>, commit: &str) -> Result<Files> {
+    let listed = tree(http, asked, commit).await;
+    match listed {
+        // Some mirrors have no such listing, but name the files where they tell of the revision.
+        Err(error) if error.details.get("status") == Some(&404.into()) => {
+            siblings(http, asked, commit).await.map_err(|_| error)
+        }
+        listed => listed,
+    }
+}
+
+/// The names of the files alone.
+async fn siblings(http: &Http, asked: Asked<'_>, commit: &str) -> Result<Files> {
+    #[derive(Deserialize)]
+    struct Info {
+        siblings: Vec<Sibling>,
+    }
+    #[derive(Deserialize)]
+    struct Sibling {
+        rfilename: String,
+    }
+    let url = http.url(&["api/models", asked.id, "revision", commit]);
+    let (_, body) = get_json(http, &url, asked, Patience::default()).await?;
+    let info: Info =
+        serde_json::from_slice(&body).map_err(|_| no_listing(http, asked, "the listing cannot be read"))?;
+    let nothing_else = RemoteFile { size: None, blob_id: None, lfs_sha256: None, lfs_size: None, xet_hash: None };
+    let mut files = Files::new();
+    for Sibling { rfilename: path } in info.siblings {
+        if !is_plain(&path) {
+            return Err(no_listing(http, asked, &format!("the listing has the path {path:?}")));
+        }
+        files.insert(path, nothing_else.clone());
+    }
+    Ok(files)
+}
+
+async fn tree(http: &Http, asked: Asked<'_>, commit: &str) -> Result<Files> {
     let mut url = http.url(&["api/models", asked.id, "tree", commit]);
     url.set_query(Some("recursive=true"));
     let mut files = Files::new();

@@ -155,7 +155,9 @@ impl Http {
             || status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED;
         if passing {
             let wait = retry_after(response.headers());
-            return Failure::Passing { reason: refusal.to_string(), wait, unreached: false };
+            let asks = wait.filter(|wait| wait.as_secs() > 0);
+            let asks = asks.map(|wait| format!(", and asks us to wait {} s", wait.as_secs())).unwrap_or_default();
+            return Failure::Passing { reason: format!("{refusal}{asks}"), wait, unreached: false };
         }
         Failure::Final(refusal.into_error())
     }
