@@ -58,6 +58,7 @@ pub(super) fn load(spec: &ModelSpec) -> Result<Tokenizer> {
     special.extend(template.tokens());
     special.sort_unstable();
     Ok(Tokenizer {
+        file: spec.files.tokenizer.clone(),
         local: is_local(&inner),
         inner,
         template,

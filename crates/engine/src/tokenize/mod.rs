@@ -11,6 +11,7 @@ mod windows;
 
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 
 use crate::cancel::Cancel;
 use crate::error::{Code, Error, Result};
@@ -40,6 +41,8 @@ impl Encoded {
 
 /// The tokenizer of one model. `Send + Sync`: texts are encoded on several threads at once.
 pub struct Tokenizer {
+    /// For messages.
+    file: PathBuf,
     /// Without truncation, padding and post-processor: content only.
     inner: tokenizers::Tokenizer,
     /// What goes around the content.
@@ -222,8 +225,9 @@ impl Tokenizer {
         }));
         match encoded {
             Ok(Ok(encoding)) => Ok(encoding),
-            Ok(Err(error)) => Err(Error::internal(format!("The tokenizer failed: {error}."))),
-            Err(_) => Err(Error::internal("The tokenizer panicked; its tokenizer.json may be broken.")),
+            // It takes any text, unless its own file does not hang together.
+            Ok(Err(error)) => Err(Error::bad_checkpoint(&self.file, format!("cannot encode a text: {error}."))),
+            Err(_) => Err(Error::bad_checkpoint(&self.file, "cannot encode a text: the tokenizer panicked.")),
         }
     }
 
