@@ -15,6 +15,7 @@ fn small(name: &str) -> Tokenizer {
     let mut inner = tokenizers::Tokenizer::from_file(file).unwrap();
     inner.with_post_processor(None::<tokenizers::PostProcessorWrapper>);
     Tokenizer {
+        file: "tokenizer.json".into(),
         local: windows::is_local(&inner),
         inner,
         template: Template::End(0),
