@@ -1,3 +1,4 @@
+export { chunkCode, chunkFiles } from './lib/chunk-code.ts'
 export { countTokens, embed, embedBatch, embedChunks, embedStream, preloadModels } from './lib/default-engine.ts'
 export { EmbeddingEngine } from './lib/engine.ts'
 export { EmbeddingError } from './lib/errors.ts'
@@ -6,6 +7,14 @@ export { listModels } from './lib/models.ts'
 export { similarity, topK } from './lib/similarity.ts'
 export { version } from './lib/version.ts'
 
+export type {
+  ChunkCodeOptions,
+  ChunkFilesOptions,
+  ChunkKind,
+  CodeChunk,
+  FileChunks,
+  SkipReason,
+} from './lib/chunk-code.ts'
 export type { ChunkRange } from './lib/chunks.ts'
 export type { DeviceInfo } from './lib/devices.ts'
 export type { ErrorCode } from './lib/errors.ts'

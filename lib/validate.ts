@@ -68,12 +68,22 @@ const streamRules = { ...callRules, batchSize: positive }
 
 const preloadRules = { signal: callRules.signal, onProgress: callRules.onProgress }
 
-const downloadRules = {
-  ...preloadRules,
-  include: {
-    expected: 'an array of globs',
-    allows: (value: unknown) => Array.isArray(value) && value.every((glob) => filled.allows(glob)),
-  },
+const globs: Rule = {
+  expected: 'an array of globs',
+  allows: (value) => Array.isArray(value) && value.every((glob) => filled.allows(glob)),
+}
+
+const downloadRules = { ...preloadRules, include: globs }
+
+const chunkCodeRules = { language: filled, path: filled, maxBytes: positive }
+
+const chunkFilesRules = {
+  include: globs,
+  exclude: globs,
+  maxFileBytes: positive,
+  maxBytes: positive,
+  onSkip: aFunction,
+  signal: callRules.signal,
 }
 
 const overrideRules: Record<string, Rule> = {
@@ -170,6 +180,16 @@ export function checkPreloadOptions(owner: string, options: unknown): void {
 /** Refuses bad options of {@link EmbeddingEngine.download}. */
 export function checkDownloadOptions(owner: string, options: unknown): void {
   check(options, downloadRules, owner)
+}
+
+/** Refuses bad options of `chunkCode`. */
+export function checkChunkCodeOptions(owner: string, options: unknown): void {
+  check(options, chunkCodeRules, owner)
+}
+
+/** Refuses bad options of `chunkFiles`. */
+export function checkChunkFilesOptions(owner: string, options: unknown): void {
+  check(options, chunkFilesRules, owner)
 }
 
 /** Refuses bad options of an engine. */

@@ -11,6 +11,9 @@ export interface Binding {
   listModels(optionsJson: string): string
   /** JSON with what the core knows of itself and its surroundings. */
   doctor(optionsJson: string): string
+  /** JSON of the chunks of a text, without their texts. */
+  chunkCode(text: string, optionsJson: string): string
+  NativeFiles: new (folder: string, optionsJson: string) => NativeFiles
   /** JSON of where a model lies, without any network. */
   modelPath(optionsJson: string, model: string): string
   /** Removes a model from the hub cache; JSON of what was removed. */
@@ -46,6 +49,12 @@ export interface NativeEngine {
   /** Hashes what lies in the hub cache again. */
   verify(requestJson: string, cancel: CancelToken, onEvent?: EventCallback): Promise<string>
   dispose(): Promise<void>
+}
+
+/** The files of a folder with their chunks. */
+export interface NativeFiles {
+  /** JSON of the next files; none at the end. */
+  next(): Promise<string>
 }
 
 /** Polled by the core between layers and tiles. */

@@ -3,6 +3,7 @@
 //! Every error is an `Error` whose message is JSON with `code`, `message` and `details`; `lib/errors.ts`
 //! makes a typed error of it. No thread of libuv is held: promises are settled from the engine's own.
 
+mod chunk;
 mod engine;
 mod errors;
 mod events;

@@ -1,0 +1,181 @@
+//! Source code cut into chunks that can be found: functions, methods, the headers of classes, what lies
+//! between; with name, signature and documentation.
+//!
+//! The chunks of a text cover it, in order, without overlap; only white space lies between them.
+
+mod docs;
+mod files;
+mod language;
+mod markdown;
+mod rules;
+mod split;
+mod units;
+
+use std::ops::Range;
+
+use serde::Serialize;
+use tree_sitter::{Parser, Tree};
+
+pub use files::{FileOptions, Files, Found, Skip};
+pub use language::Language;
+pub use rules::Kind;
+use units::{Cut, Unit};
+
+/// Bytes of a chunk, unless [`Options`] say otherwise: about 500 tokens of code.
+pub const DEFAULT_MAX_BYTES: usize = 2000;
+
+/// How to cut.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// The largest chunk, in bytes. What is larger is cut at the borders of statements; only a single token
+    /// may exceed it.
+    pub max_bytes: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options { max_bytes: DEFAULT_MAX_BYTES }
+    }
+}
+
+/// A part of a text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Chunk {
+    /// Bytes of the text.
+    #[serde(skip)]
+    pub range: Range<usize>,
+    /// The first line, from 1.
+    pub start_line: usize,
+    /// The last line, from 1.
+    pub end_line: usize,
+    /// What it is.
+    pub kind: Kind,
+    /// What it is called.
+    pub name: Option<String>,
+    /// How it is declared, on one line.
+    pub signature: Option<String>,
+    /// What its comments say.
+    pub doc: Option<String>,
+    /// The names of what it lies in, outermost first.
+    pub inside: Vec<String>,
+    /// Whether it is a later part of something that was too large.
+    pub continued: bool,
+}
+
+impl Chunk {
+    /// What is put before the source where it is embedded: the names of what it lies in and, for a later
+    /// part, the signature of what it is a part of. May be empty.
+    pub fn head(&self) -> String {
+        let mut head: Vec<&str> = self.inside.iter().map(String::as_str).filter(|name| !name.is_empty()).collect();
+        if self.continued
+            && let Some(signature) = self.signature.as_ref().or(self.name.as_ref())
+        {
+            head.push(signature);
+        }
+        head.join(" › ")
+    }
+
+    /// What is embedded: the head, if there is one, and the source on the lines after it.
+    pub fn embed_text(&self, text: &str) -> String {
+        let (head, source) = (self.head(), &text[self.range.clone()]);
+        if head.is_empty() { source.to_owned() } else { format!("{head}\n{source}") }
+    }
+}
+
+/// Cuts a text. Without a language it is cut at empty lines.
+pub fn chunk(text: &str, language: Option<Language>, options: &Options) -> Vec<Chunk> {
+    let budget = options.max_bytes.max(1);
+    let tree = language.and_then(|language| parse(text, language));
+    let cuts = match (language, &tree) {
+        (Some(Language::Markdown), _) => markdown::cuts(text),
+        (Some(language), Some(tree)) => units::cuts(text, language, tree.root_node()),
+        _ => vec![Cut { at: 0, unit: None }],
+    };
+    let root = tree.as_ref().map(Tree::root_node);
+    let lines = Lines::new(text);
+    let mut chunks = Vec::new();
+    for (range, unit) in regions(text, cuts) {
+        for (index, part) in split::split(text, range, budget, root).into_iter().enumerate() {
+            let part = trimmed(text, part);
+            if part.is_empty() {
+                continue;
+            }
+            let Unit { kind, name, signature, doc, inside } = unit.clone().unwrap_or(Unit {
+                kind: Kind::Block,
+                name: None,
+                signature: None,
+                doc: None,
+                inside: Vec::new(),
+            });
+            chunks.push(Chunk {
+                start_line: lines.of(part.start),
+                end_line: lines.of(part.end - 1),
+                range: part,
+                kind,
+                name,
+                signature,
+                doc,
+                inside,
+                continued: index > 0,
+            });
+        }
+    }
+    chunks
+}
+
+fn parse(text: &str, language: Language) -> Option<Tree> {
+    let mut parser = Parser::new();
+    parser.set_language(&language.grammar()?).ok()?;
+    // The scanner of tree-sitter-bash asks C's `isdigit` about characters that it has no answer for, and that reads
+    // outside of a table: it crashes the process. Letters in their place give the same tree, byte for byte.
+    let masked = (language == Language::Bash && !text.is_ascii()).then(|| mask(text));
+    parser.parse(masked.as_deref().unwrap_or(text.as_bytes()), None)
+}
+
+fn mask(text: &str) -> Vec<u8> {
+    text.bytes().map(|byte| if byte.is_ascii() { byte } else { b'x' }).collect()
+}
+
+/// The parts between cuts. What only closes the part before it belongs to that.
+fn regions(text: &str, cuts: Vec<Cut>) -> Vec<(Range<usize>, Option<Unit>)> {
+    let mut regions: Vec<(Range<usize>, Option<Unit>)> = Vec::with_capacity(cuts.len());
+    let ends: Vec<usize> = cuts.iter().skip(1).map(|cut| cut.at).chain([text.len()]).collect();
+    for (Cut { at, unit }, end) in cuts.into_iter().zip(ends) {
+        match regions.last_mut() {
+            Some((last, _)) if unit.is_none() && closes(&text[at..end]) => last.end = end,
+            _ => regions.push((at..end, unit)),
+        }
+    }
+    regions
+}
+
+/// Whether there is nothing in it but the ends of what is open.
+fn closes(text: &str) -> bool {
+    text.split_whitespace().all(|word| {
+        matches!(word, "end" | "#endif" | "fi" | "done" | "esac") || word.chars().all(|c| c.is_ascii_punctuation())
+    })
+}
+
+fn trimmed(text: &str, range: Range<usize>) -> Range<usize> {
+    let slice = &text[range.clone()];
+    let start = range.start + (slice.len() - slice.trim_start().len());
+    start..(range.start + slice.trim_end().len()).max(start)
+}
+
+/// Where lines begin.
+struct Lines(Vec<usize>);
+
+impl Lines {
+    fn new(text: &str) -> Self {
+        Lines(text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at).collect())
+    }
+
+    /// The line of a byte, from 1.
+    fn of(&self, at: usize) -> usize {
+        self.0.partition_point(|newline| *newline < at) + 1
+    }
+}
+
+#[cfg(test)]
+mod tests;
