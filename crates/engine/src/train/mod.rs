@@ -1,0 +1,3 @@
+//! Making models: nothing here is needed to run one.
+
+pub mod vocabulary;
