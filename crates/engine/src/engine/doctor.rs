@@ -13,7 +13,7 @@ use crate::cancel::Cancel;
 use crate::device;
 use crate::error::Result;
 use crate::hub::{self, CachedRevision, HubStatus, Located, Removed};
-use crate::model::{License, catalogue};
+use crate::model::{self, License, ModelOverrides, catalogue};
 
 /// All that a report of a problem should say about the core and its surroundings, as JSON with members
 /// for people to read: version, CPU, threads, ONNX Runtime (or why there is none), devices with reasons,
@@ -157,21 +157,20 @@ pub fn list_models(options: &EngineOptions) -> Result<Vec<ModelEntry>> {
         let model = cached.remove(index);
         Some(CachedFiles { path: model.path, bytes: model.bytes, revisions: model.revisions })
     };
-    let mut entries: Vec<ModelEntry> = catalogue::KNOWN
-        .iter()
-        .map(|known| ModelEntry {
-            id: known.id.to_owned(),
-            aliases: known.aliases.to_vec(),
-            license: Some(known.license()),
-            revision: known.revision,
-            summary: Some(known.summary),
-            parameters: Some(known.parameters),
-            dimensions: Some(known.dimensions),
-            max_tokens: known.max_tokens,
-            matryoshka: known.matryoshka.to_vec(),
-            cached: take(known.id),
-        })
-        .collect();
+    let bundled = options.bundled_model.as_deref().and_then(bundled_entry);
+    let known = catalogue::KNOWN.iter().map(|known| ModelEntry {
+        id: known.id.to_owned(),
+        aliases: known.aliases.to_vec(),
+        license: Some(known.license()),
+        revision: known.revision,
+        summary: Some(known.summary),
+        parameters: Some(known.parameters),
+        dimensions: Some(known.dimensions),
+        max_tokens: known.max_tokens,
+        matryoshka: known.matryoshka.to_vec(),
+        cached: take(known.id),
+    });
+    let mut entries: Vec<ModelEntry> = bundled.into_iter().chain(known).collect();
     entries.extend(cached.into_iter().map(|model| ModelEntry {
         id: model.id,
         aliases: Vec::new(),
@@ -185,6 +184,30 @@ pub fn list_models(options: &EngineOptions) -> Result<Vec<ModelEntry>> {
         cached: Some(CachedFiles { path: model.path, bytes: model.bytes, revisions: model.revisions }),
     }));
     Ok(entries)
+}
+
+/// The model that came with the package, as its folder tells.
+fn bundled_entry(folder: &Path) -> Option<ModelEntry> {
+    let located = Located { id: "bundled".to_owned(), revision: None, root: folder.to_owned() };
+    let spec = model::describe(&located, &ModelOverrides::default()).ok()?;
+    let files = hub::files_of(&located);
+    let (rows, width) = model::static_table::table_shape(&spec.files.weights).ok()?;
+    Some(ModelEntry {
+        id: spec.id,
+        aliases: Vec::new(),
+        license: spec.license,
+        revision: None,
+        summary: Some("Code and questions about it, at once and without a download"),
+        parameters: Some((rows * width).div_ceil(1_000_000) as u32),
+        dimensions: Some(spec.dimensions),
+        max_tokens: Some(spec.max_tokens),
+        matryoshka: spec.matryoshka,
+        cached: Some(CachedFiles {
+            path: located.root,
+            bytes: files.iter().map(|(_, bytes)| bytes).sum(),
+            revisions: Vec::new(),
+        }),
+    })
 }
 
 #[cfg(test)]

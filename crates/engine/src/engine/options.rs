@@ -49,6 +49,8 @@ pub struct EngineOptions {
     pub model_defaults: BTreeMap<String, ModelOverrides>,
     /// The ONNX Runtime library; default `EMBEDDING_ENGINE_ONNXRUNTIME`.
     pub onnx_runtime: Option<PathBuf>,
+    /// The folder of the model that comes with the package (`bundled`), a full path; default: there is none.
+    pub bundled_model: Option<PathBuf>,
 }
 
 impl Default for EngineOptions {
@@ -68,6 +70,7 @@ impl Default for EngineOptions {
             threads: None,
             model_defaults: BTreeMap::new(),
             onnx_runtime: None,
+            bundled_model: None,
         }
     }
 }
@@ -87,6 +90,7 @@ const KNOWN: &[&str] = &[
     "threads",
     "modelDefaults",
     "onnxRuntime",
+    "bundledModel",
 ];
 
 impl EngineOptions {
@@ -122,6 +126,7 @@ impl EngineOptions {
             "threads" => self.threads = Some(json::option(name, value, THREADS)?),
             "modelDefaults" => self.model_defaults = model_defaults(value)?,
             "onnxRuntime" => self.onnx_runtime = Some(text(name, value, TEXT)?.into()),
+            "bundledModel" => self.bundled_model = Some(text(name, value, TEXT)?.into()),
             _ => return Err(json::unknown(name, KNOWN)),
         }
         Ok(())

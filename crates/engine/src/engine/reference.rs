@@ -18,7 +18,7 @@ pub(super) struct Reference {
 /// a hub id or a path.
 ///
 /// # Errors
-/// `MODEL_NOT_FOUND` for the bundled model; `INVALID_OPTION` for `auto` without texts.
+/// `MODEL_NOT_FOUND` for the bundled model where its folder is not known; `INVALID_OPTION` for `auto` without texts.
 pub(super) fn resolve(model: Option<&str>, texts: Option<&Texts>, options: &EngineOptions) -> Result<Reference> {
     let given = match model {
         Some(model) => model.to_owned(),
@@ -37,16 +37,19 @@ pub(super) fn resolve(model: Option<&str>, texts: Option<&Texts>, options: &Engi
         names.push(model::choose_auto(texts.iter().map(AsRef::as_ref)).to_owned());
     }
     let alias = names[names.len() - 1].clone();
-    if alias == "bundled" {
-        return Err(Error::new(
-            Code::ModelNotFound,
-            "The bundled model comes with a later version of embedding-engine. Pass model: the path of a model folder \
-             ('./my-model'), a hub id ('Qwen/Qwen3-Embedding-0.6B'), 'code' or 'text'; or set \
-             EMBEDDING_ENGINE_MODEL.",
-        )
-        .with("model", "bundled"));
-    }
     let mut model = alias.clone();
+    if alias == "bundled" {
+        let folder = options.bundled_model.as_ref().and_then(|folder| folder.to_str()).ok_or_else(|| {
+            Error::new(
+                Code::ModelNotFound,
+                "The bundled model is a part of the npm package, and its folder was not given (bundledModel). Pass \
+                 model: the path of a model folder ('./my-model'), a hub id ('Qwen/Qwen3-Embedding-0.6B'), 'code' or \
+                 'text'; or set EMBEDDING_ENGINE_MODEL.",
+            )
+            .with("model", "bundled")
+        })?;
+        model = folder.to_owned();
+    }
     if let Some(resolved) = catalogue::resolve_alias(&alias) {
         // Overrides are written under the id, whatever revision the alias is pinned to.
         names.push(resolved.split('@').next().unwrap_or_default().to_owned());
