@@ -193,6 +193,22 @@ pub fn tokenizer_json(tokens: &[Vec<u8>], merges: &[(u32, u32)]) -> String {
     .to_string()
 }
 
+/// The bytes of each token of a `tokenizer.json` of ours, by id.
+///
+/// # Errors
+/// `BAD_CHECKPOINT`.
+pub fn token_bytes(json: &[u8]) -> Result<Vec<Vec<u8>>> {
+    let broken = |message: String| Error::bad_checkpoint("tokenizer.json", message);
+    let file: File = serde_json::from_slice(json).map_err(|error| broken(error.to_string()))?;
+    let decode = decoder();
+    let mut tokens = vec![Vec::new(); file.model.vocab.len()];
+    for (token, id) in &file.model.vocab {
+        let slot = tokens.get_mut(*id as usize).ok_or_else(|| broken("the ids have gaps".to_owned()))?;
+        *slot = token.chars().filter_map(|c| decode.get(&c).copied()).collect();
+    }
+    Ok(tokens)
+}
+
 /// Calls `word` with each piece that byte pair encoding is applied to: what a vocabulary is learned from.
 pub fn for_each_word(text: &str, mut word: impl FnMut(&str)) {
     split::pieces(text, |piece, _| word(piece));
