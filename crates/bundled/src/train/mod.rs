@@ -192,13 +192,14 @@ fn tokenizer(plan: &Plan, pairs: &[Pair]) -> Result<WordTokenizer, String> {
     tokenizer.ok_or_else(|| format!("{} is not a tokenizer of ours", file.display()))
 }
 
-/// What each token spells. A part of a character is read as what it is not.
+/// What each token spells; `?` for a part of a character, and for what teachers drop.
 fn token_texts(plan: &Plan) -> Result<Vec<String>, String> {
     let bytes = fs::read(tokenizer_file(plan)).map_err(|error| error.to_string())?;
     let tokens = embedding_engine::tokenize::words::token_bytes(&bytes).map_err(|error| error.message)?;
-    let text = |bytes: &Vec<u8>| match String::from_utf8_lossy(bytes).into_owned() {
-        blank if blank.trim().is_empty() || blank.chars().any(char::is_control) => "\u{fffd}".to_owned(),
-        text => text,
+    let readable = |c: char| c.is_alphanumeric() || c.is_ascii_graphic();
+    let text = |bytes: &Vec<u8>| match std::str::from_utf8(bytes) {
+        Ok(text) if text.chars().any(readable) => text.to_owned(),
+        _ => "?".to_owned(),
     };
     Ok(tokens.iter().map(text).collect())
 }
