@@ -20,6 +20,7 @@ use embedding_engine::tokenize::words::WordTokenizer;
 use embedding_engine::train::static_table::{Bag, DistillOptions, FitOptions, Table, distill, fit};
 use embedding_engine::train::vocabulary;
 use embedding_engine_chunk::Template;
+use sha2::{Digest, Sha256};
 
 use self::corpus::Pair;
 use self::dev::Dev;
@@ -204,7 +205,7 @@ fn token_texts(plan: &Plan) -> Result<Vec<String>, String> {
     Ok(tokens.iter().map(text).collect())
 }
 
-/// Half queries, half documents, evenly over all packages.
+/// Half queries, half documents.
 fn learn_from(
     teacher: &Teacher<'_>,
     plan: &Plan,
@@ -215,8 +216,10 @@ fn learn_from(
     if plan.teacher_texts == 0 || plan.distill.epochs == 0 {
         return Ok(());
     }
+    // By hash, so that most stay the same when pairs are added: the teacher's vectors take long.
     let mut chosen = pairs.to_vec();
-    thin_out(&mut chosen, plan.teacher_texts / 2);
+    chosen.sort_by_cached_key(|pair| Sha256::digest(format!("{}\n{}", pair.query, pair.code)));
+    chosen.truncate(plan.teacher_texts / 2);
     let reads = Template { name_repeats: plan.teacher_names };
     let texts: Vec<String> = chosen.iter().flat_map(|pair| [pair.query.clone(), pair.document(&reads)]).collect();
     let vectors = teacher.embed("texts", &texts)?;
