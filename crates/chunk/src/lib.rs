@@ -3,12 +3,14 @@
 //!
 //! The chunks of a text cover it, in order, without overlap; only white space lies between them.
 
+mod blank;
 mod docs;
 mod files;
 mod language;
 mod markdown;
 mod rules;
 mod split;
+mod template;
 mod units;
 
 use std::ops::Range;
@@ -16,9 +18,11 @@ use std::ops::Range;
 use serde::Serialize;
 use tree_sitter::{Parser, Tree};
 
+pub use blank::{blank_docs, blank_name};
 pub use files::{FileOptions, Files, Found, Skip};
 pub use language::Language;
 pub use rules::Kind;
+pub use template::{DEFAULT_NAME_REPEATS, Parts, Template};
 use units::{Cut, Unit};
 
 /// Bytes of a chunk, unless [`Options`] say otherwise: about 500 tokens of code.
@@ -57,6 +61,10 @@ pub struct Chunk {
     pub signature: Option<String>,
     /// What its comments say.
     pub doc: Option<String>,
+    /// Where its documentation stands within [`Chunk::range`], in order, in bytes of the text: the comments right
+    /// before it (not attributes), Elixir's `@doc`, Python's docstrings, also those of functions inside of it.
+    #[serde(skip)]
+    pub docs: Vec<Range<usize>>,
     /// The names of what it lies in, outermost first.
     pub inside: Vec<String>,
     /// Whether it is a later part of something that was too large.
@@ -64,22 +72,21 @@ pub struct Chunk {
 }
 
 impl Chunk {
-    /// What is put before the source where it is embedded: the names of what it lies in and, for a later
-    /// part, the signature of what it is a part of. May be empty.
-    pub fn head(&self) -> String {
-        let mut head: Vec<&str> = self.inside.iter().map(String::as_str).filter(|name| !name.is_empty()).collect();
-        if self.continued
-            && let Some(signature) = self.signature.as_ref().or(self.name.as_ref())
-        {
-            head.push(signature);
-        }
-        head.join(" › ")
+    /// What is embedded: see [`Template`]. `text` is what the chunk was cut from.
+    pub fn embed_text(&self, text: &str, template: &Template) -> String {
+        template.embed_text(&self.parts(&text[self.range.clone()]))
     }
 
-    /// What is embedded: the head, if there is one, and the source on the lines after it.
-    pub fn embed_text(&self, text: &str) -> String {
-        let (head, source) = (self.head(), &text[self.range.clone()]);
-        if head.is_empty() { source.to_owned() } else { format!("{head}\n{source}") }
+    /// What [`Template`] puts together, with `source` in place of the chunk's own, which may lack its documentation.
+    pub fn parts<'c>(&'c self, source: &'c str) -> Parts<'c> {
+        let (name, signature) = (self.name.as_deref(), self.signature.as_deref());
+        Parts { name, inside: &self.inside, signature, continued: self.continued, source }
+    }
+
+    /// Its source without [`Chunk::docs`], and without the empty lines that this leaves. What was nothing but
+    /// documentation is empty then; a body of a function that was nothing but its docstring is missing.
+    pub fn without_docs(&self, text: &str) -> String {
+        blank::without(&text[self.range.clone()], &self.docs, self.range.start)
     }
 }
 
@@ -101,12 +108,17 @@ pub fn chunk(text: &str, language: Option<Language>, options: &Options) -> Vec<C
             if part.is_empty() {
                 continue;
             }
-            let Unit { kind, name, signature, doc, inside } = unit.clone().unwrap_or(Unit {
+            let Unit { kind, name, signature, doc, mut docs, inside } = unit.clone().unwrap_or(Unit {
                 kind: Kind::Block,
                 name: None,
                 signature: None,
                 doc: None,
+                docs: Vec::new(),
                 inside: Vec::new(),
+            });
+            docs.retain_mut(|docs| {
+                *docs = docs.start.max(part.start)..docs.end.min(part.end);
+                docs.start < docs.end
             });
             chunks.push(Chunk {
                 start_line: lines.of(part.start),
@@ -116,6 +128,7 @@ pub fn chunk(text: &str, language: Option<Language>, options: &Options) -> Vec<C
                 name,
                 signature,
                 doc,
+                docs,
                 inside,
                 continued: index > 0,
             });

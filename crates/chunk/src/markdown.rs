@@ -26,6 +26,7 @@ pub(crate) fn cuts(text: &str) -> Vec<Cut> {
                     name: Some(title.trim().to_owned()).filter(|title| !title.is_empty()),
                     signature: None,
                     doc: None,
+                    docs: Vec::new(),
                     inside: above.iter().map(|(_, title)| title.clone()).collect(),
                 };
                 above.push((level, title));

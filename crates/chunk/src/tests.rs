@@ -132,7 +132,8 @@ if __name__ == '__main__':
     assert_eq!(outline(text, Language::Python), expected);
     let chunks = chunk(text, Some(Language::Python), &Options::default());
     assert_eq!(chunks[1].signature.as_deref(), Some("def read(path: str) -> bytes"));
-    assert_eq!(chunks[3].embed_text(text), "A\ndef f(self):\n        return 1");
+    let template = Template { name_repeats: 2 };
+    assert_eq!(chunks[3].embed_text(text, &template), "A f f\ndef f(self)\ndef f(self):\n        return 1");
 }
 
 #[test]
@@ -239,7 +240,7 @@ fn ruby_elixir_and_bash() {
         ["Block - 1-1", "Module M 3-3", "Class A in M 4-5 \"A.\"", "Method f in M.A 6-8", "Method g in M.A 10-12"];
     assert_eq!(outline(ruby, Language::Ruby), expected);
     let elixir = "defmodule M.N do\n  @moduledoc \"M\"\n\n  @doc \"Adds.\"\n  @spec add(a, b) :: c\n  def add(a, b) when a > 0 do\n    a + b\n  end\n\n  defp sub(a), do: a\nend\n";
-    let expected = ["Module M.N 1-2", "Function add in M.N 4-8 \"Adds.\"", "Function sub in M.N 10-11"];
+    let expected = ["Module M.N 1-2 \"M\"", "Function add in M.N 4-8 \"Adds.\"", "Function sub in M.N 10-11"];
     assert_eq!(outline(elixir, Language::Elixir), expected);
     let bash = "#!/bin/bash\nset -e\n\n# Says it.\nsay() {\n  echo \"$1\"\n}\n\nsay hello\n";
     let expected = ["Block - 1-2", "Function say 4-7 \"Says it.\"", "Block - 9-9"];
@@ -265,7 +266,7 @@ fn what_is_too_large_is_cut_between_statements() {
     for part in &chunks[1..] {
         assert!(text[part.range.clone()].starts_with("const value"), "{:?}", &text[part.range.clone()]);
         assert_eq!((part.name.as_deref(), part.continued), (Some("large"), true));
-        assert!(part.embed_text(&text).starts_with("function large()\nconst"));
+        assert!(part.embed_text(&text, &Template { name_repeats: 1 }).starts_with("large\nfunction large()\nconst"));
     }
 }
 

@@ -21,6 +21,8 @@ pub(crate) struct Unit {
     pub(crate) name: Option<String>,
     pub(crate) signature: Option<String>,
     pub(crate) doc: Option<String>,
+    /// Where its documentation stands, in order, in bytes of the text.
+    pub(crate) docs: Vec<Range<usize>>,
     /// The names of what it lies in, outermost first.
     pub(crate) inside: Vec<String>,
 }
@@ -46,6 +48,13 @@ struct Walk<'t> {
     cuts: Vec<Cut>,
 }
 
+/// What stands right before a declaration: comments, attributes.
+struct Lead {
+    range: Range<usize>,
+    /// Those of it that say something about the declaration.
+    docs: Vec<Range<usize>>,
+}
+
 /// A declaration that was found below a child of a body.
 struct Found<'tree> {
     kind: Kind,
@@ -62,22 +71,26 @@ impl Walk<'_> {
         // Ruby has the comments before the first member of a class beside its body, not in it.
         let mut children = before_body(body);
         children.extend(body.named_children(&mut cursor));
-        // Where the comments and attributes began that stand right before.
-        let mut lead: Option<Range<usize>> = None;
+        let mut lead: Option<Lead> = None;
         let mut last_end = body.start_byte();
         for (index, &child) in children.iter().enumerate() {
             let own_role = self.role(child);
             if own_role == Role::Lead {
                 let starts_line = self.gap(last_end, child.start_byte()).contains('\n') || index == 0;
-                lead = match lead {
-                    Some(lead) if !self.is_apart(lead.end, child.start_byte()) => Some(lead.start..child.end_byte()),
-                    _ if starts_line => Some(child.byte_range()),
-                    _ => None,
-                };
+                lead = lead.filter(|lead| !self.is_apart(lead.range.end, child.start_byte()));
+                if lead.is_none() && starts_line {
+                    lead = Some(Lead { range: child.byte_range(), docs: Vec::new() });
+                }
+                if let Some(lead) = &mut lead {
+                    lead.range.end = child.end_byte();
+                    if self.is_documentation(child) {
+                        lead.docs.push(child.byte_range());
+                    }
+                }
                 last_end = child.end_byte();
                 continue;
             }
-            let lead = lead.take().filter(|lead| !self.is_apart(lead.end, child.start_byte()));
+            let lead = lead.take().filter(|lead| !self.is_apart(lead.range.end, child.start_byte()));
             if own_role == Role::Transparent && depth < MAX_DEPTH {
                 self.body(child, inside, parent, depth + 1);
             } else if let Some(found) = self.find(child, own_role) {
@@ -93,7 +106,7 @@ impl Walk<'_> {
         &mut self,
         outer: Node<'_>,
         found: Found<'_>,
-        lead: Option<Range<usize>>,
+        lead: Option<Lead>,
         next: Option<Node<'_>>,
         inside: &mut Vec<String>,
         parent: Option<Kind>,
@@ -106,13 +119,22 @@ impl Walk<'_> {
             (kind, _) => kind,
         };
         let body = body_of(node);
-        let comments = lead.as_ref().map_or("", |lead| self.gap(lead.start, lead.end));
-        let doc = docs::of_comments(comments, self.language).or_else(|| docs::of_body(self.text, self.language, body));
-        let start = lead.map_or(outer.start_byte(), |lead| lead.start);
+        let start = lead.as_ref().map_or(outer.start_byte(), |lead| lead.range.start);
+        let mut docs = lead.map(|lead| lead.docs).unwrap_or_default();
+        let comments: Vec<&str> = docs.iter().map(|range| self.gap(range.start, range.end)).collect();
+        let mut doc = docs::of_comments(&comments.join("\n"), self.language);
+        if let Some(range) = docs::within(self.text, self.language, body) {
+            doc = doc.or_else(|| docs::of_body(self.gap(range.start, range.end), self.language));
+            docs.push(range);
+        }
+        if self.language == Language::Python && !container {
+            docs.extend(docs::nested(self.text, node));
+        }
         let unit = Unit {
             kind,
             signature: self.signature(outer, node, body),
             doc,
+            docs,
             inside: inside.clone(),
             name: name.clone(),
         };
@@ -159,6 +181,11 @@ impl Walk<'_> {
             return Role::Lead;
         }
         role(self.language, node.kind())
+    }
+
+    /// Whether something before a declaration says what it is about: comments and Elixir's `@doc`, not attributes.
+    fn is_documentation(&self, lead: Node<'_>) -> bool {
+        lead.kind().contains("comment") || self.language == Language::Elixir && self.source(lead).starts_with("@doc ")
     }
 
     /// The declaration that a child of a body is, or holds.
