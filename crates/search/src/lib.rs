@@ -1,5 +1,6 @@
 //! Code search on top of the engine: an index of a folder in one SQLite file, an exact scan of its vectors, full text
 //! over sub-tokens, and the fusion of both; with the evaluation that says how good it is.
 
+pub mod evaluate;
 pub mod fuse;
 pub mod subtokens;

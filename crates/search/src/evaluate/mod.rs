@@ -1,0 +1,25 @@
+//! How well a model finds: queries with known answers, ranked by chance, by BM25, by the model and by both.
+//!
+//! ```text
+//! Collection (pairs, folder, dataset) ─ run ─ rankings ─ metrics of each query ─ bootstrap ─ Report
+//! ```
+
+mod bm25;
+mod bootstrap;
+mod collection;
+mod embedder;
+mod metrics;
+mod pairs;
+mod ranker;
+mod report;
+mod run;
+mod table;
+
+pub use bm25::{B, Bm25, K1};
+pub use bootstrap::Estimate;
+pub use collection::{Collection, Documents, Form, Group, Query, Unit, Units};
+pub use embedder::{Embedder, EngineEmbedder, Rows};
+pub use metrics::{Judged, Metrics, of_chance, of_ranking};
+pub use pairs::{Pair, read_pairs};
+pub use report::{GroupReport, Names, Report, Row, Scope, Section, SweepPoint, System, TOO_FEW_QUERIES};
+pub use run::{Options, evaluate};

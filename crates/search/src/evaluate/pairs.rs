@@ -1,0 +1,161 @@
+//! Files of pairs, one JSON object a line: the documentation of a unit of code, and the unit without it.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+
+use embedding_engine::{Code, Error, Result};
+use serde::Deserialize;
+
+use super::collection::{Collection, Group, Query, Unit, Units};
+use super::metrics::Judged;
+
+/// A pair, as `embedding-engine-bundled gather` writes it. What else a line has is passed over.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Pair {
+    /// The package that the code is from: pairs are ranked within it, and all together.
+    pub package: String,
+    /// What the unit is called.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// The names of what it lies in, outermost first.
+    #[serde(default)]
+    pub inside: Vec<String>,
+    /// How it is declared.
+    #[serde(default)]
+    pub signature: Option<String>,
+    /// The first paragraph of its documentation.
+    pub query: String,
+    /// Its source without documentation.
+    pub code: String,
+}
+
+/// Reads files of pairs into one collection, a group for each package. A query that several units of a package have
+/// is answered by each of them.
+///
+/// # Errors
+/// `INVALID_INPUT` with file and line for what is no pair, and where there are none.
+pub fn read_pairs(files: &[impl AsRef<Path>]) -> Result<Collection> {
+    let mut packages: Vec<(String, Vec<Pair>)> = Vec::new();
+    let mut places: HashMap<String, usize> = HashMap::new();
+    for file in files {
+        for_each_line(file.as_ref(), |pair: Pair| {
+            let place = *places.entry(pair.package.clone()).or_insert_with(|| {
+                packages.push((pair.package.clone(), Vec::new()));
+                packages.len() - 1
+            });
+            packages[place].1.push(pair);
+        })?;
+    }
+    let names: Vec<String> = files.iter().map(|file| file.as_ref().display().to_string()).collect();
+    let names = names.join(", ");
+    if packages.is_empty() {
+        return Err(Error::new(Code::InvalidInput, format!("There are no pairs in {names}.")));
+    }
+    Ok(collection(names, packages))
+}
+
+fn collection(name: String, packages: Vec<(String, Vec<Pair>)>) -> Collection {
+    let (mut units, mut queries, mut groups) = (Vec::new(), Vec::<Query>::new(), Vec::new());
+    for (group, (name, pairs)) in packages.into_iter().enumerate() {
+        let start = units.len();
+        let mut asked: HashMap<String, usize> = HashMap::new();
+        for Pair { name, inside, signature, query, code, .. } in pairs {
+            let answer = Judged { document: Some(units.len()), gain: 1.0 };
+            match asked.get(&query) {
+                Some(&at) => queries[at].relevant.push(answer),
+                None => {
+                    asked.insert(query.clone(), queries.len());
+                    queries.push(Query { text: query, group, relevant: vec![answer], without: None });
+                }
+            }
+            let present = |text: Option<String>| text.filter(|text| !text.is_empty());
+            units.push(Unit { name: present(name), inside, signature: present(signature), code });
+        }
+        groups.push(Group { name, documents: start..units.len() });
+    }
+    Collection { name, documents: Box::new(Units(units)), queries, groups }
+}
+
+/// Calls `each` with every line of a file, read as JSON; empty lines are passed over.
+pub(super) fn for_each_line<T: for<'de> Deserialize<'de>>(path: &Path, mut each: impl FnMut(T)) -> Result<()> {
+    try_for_each_line(path, |_, value| {
+        each(value);
+        Ok(())
+    })
+}
+
+/// As [`for_each_line`], with the number of the line, from 1.
+pub(super) fn try_for_each_line<T: for<'de> Deserialize<'de>>(
+    path: &Path,
+    mut each: impl FnMut(usize, T) -> Result<()>,
+) -> Result<()> {
+    let file = File::open(path).map_err(|error| unreadable(path, &error))?;
+    let mut reader = BufReader::with_capacity(1 << 16, file);
+    let (mut line, mut number) = (Vec::new(), 0);
+    loop {
+        line.clear();
+        if reader.read_until(b'\n', &mut line).map_err(|error| unreadable(path, &error))? == 0 {
+            return Ok(());
+        }
+        number += 1;
+        let bytes = if number == 1 { line.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&line) } else { &line };
+        if bytes.trim_ascii().is_empty() {
+            continue;
+        }
+        let value = serde_json::from_slice(bytes).map_err(|error| bad_line(path, number, &error))?;
+        each(number, value)?;
+    }
+}
+
+pub(super) fn unreadable(path: &Path, error: &std::io::Error) -> Error {
+    let file = path.display().to_string();
+    Error::new(Code::InvalidInput, format!("{file} cannot be read: {error}. Check the path.")).with("file", file)
+}
+
+/// `INVALID_INPUT` for a line that is not what it should be.
+pub(super) fn bad_line(path: &Path, line: usize, why: &dyn std::fmt::Display) -> Error {
+    let file = path.display().to_string();
+    Error::new(Code::InvalidInput, format!("{file}, line {line}: {why}. Correct the line, or take it out."))
+        .with("file", file)
+        .with("line", line)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn packages_are_groups_wherever_their_lines_stand() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("test.jsonl");
+        let line = |package: &str, query: &str, code: &str| {
+            format!(
+                r#"{{"package":"{package}","language":"rust","name":"f","inside":[],"query":"{query}","code":"{code}"}}"#
+            )
+        };
+        let lines = [line("a", "q1", "c1"), line("b", "q1", "c2"), line("a", "q2", "c3"), line("a", "q1", "c4")];
+        fs::write(&file, format!("\u{feff}{}\n\n", lines.join("\n"))).unwrap();
+        let collection = read_pairs(&[&file]).unwrap();
+        let group = |name: &str, documents| Group { name: name.to_owned(), documents };
+        assert_eq!(collection.groups, [group("a", 0..3), group("b", 3..4)]);
+        let found: Vec<(&str, usize, Vec<Option<usize>>)> = collection
+            .queries
+            .iter()
+            .map(|query| (query.text.as_str(), query.group, query.relevant.iter().map(|j| j.document).collect()))
+            .collect();
+        assert_eq!(found, [("q1", 0, vec![Some(0), Some(2)]), ("q2", 0, vec![Some(1)]), ("q1", 1, vec![Some(3)])]);
+
+        fs::write(&file, format!("{}\n{{\"package\":\"a\"}}\n", lines[0])).unwrap();
+        let error = read_pairs(&[&file]).err().unwrap();
+        assert_eq!((error.code, &error.details["line"]), (Code::InvalidInput, &2.into()), "{error}");
+        fs::write(&file, "\n").unwrap();
+        assert_eq!(read_pairs(&[&file]).err().unwrap().code, Code::InvalidInput);
+        assert!(read_pairs(&[folder.path().join("none")]).err().unwrap().message.contains("none"));
+    }
+}
