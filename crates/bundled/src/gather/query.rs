@@ -97,7 +97,32 @@ fn plain(text: &str) -> String {
     let text = roles(&text);
     let text = links(&text);
     let text = tags(&text);
+    let text = epytext(&text);
     text.chars().filter(|c| !matches!(c, '`' | '*')).collect()
+}
+
+/// `L{package.Name}`, `C{value}`
+fn epytext(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, marked)) = rest.split_once('{') {
+        let mark = before.chars().last().filter(|mark| "LCIBUEM".contains(*mark));
+        let alone = before.chars().rev().nth(1).is_none_or(|c| !c.is_alphanumeric());
+        match (mark.filter(|_| alone), marked.split_once('}')) {
+            (Some(_), Some((inner, after))) => {
+                plain.push_str(&before[..before.len() - 1]);
+                plain.push_str(inner);
+                rest = after;
+            }
+            _ => {
+                plain.push_str(before);
+                plain.push('{');
+                rest = marked;
+            }
+        }
+    }
+    plain.push_str(rest);
+    plain
 }
 
 /// `{@link Queue.push | what is shown}`, `{@code x}`
@@ -291,6 +316,7 @@ mod tests {
             ("Adds :class:`~a.b.Number` to ``x``, a :func:`words <f>`.", "Adds Number to x, a words."),
             ("Adds a [`Number`] to [this list](a::b) and [that][x].", "Adds a Number to this list and that."),
             ("Adds <b>two</b> numbers into a Vec<T>.<br/>", "Adds two numbers into a Vec<T>."),
+            ("Adds L{Number} to C{x}, a map{b} of I{it}.", "Adds Number to x, a map{b} of it."),
             ("<summary>Adds two numbers.</summary>", "Adds two numbers."),
             ("Adds two numbers, see https://x.org/y for it", "Adds two numbers, see for it"),
         ] {
