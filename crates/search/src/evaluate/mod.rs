@@ -20,6 +20,6 @@ pub use bootstrap::Estimate;
 pub use collection::{Collection, Documents, Form, Group, Query, Unit, Units};
 pub use embedder::{Embedder, EngineEmbedder, Rows};
 pub use metrics::{Judged, Metrics, of_chance, of_ranking};
-pub use pairs::{Pair, read_pairs};
+pub use pairs::{Pair, pairs_of, read_pairs};
 pub use report::{GroupReport, Names, Report, Row, Scope, Section, SweepPoint, System, TOO_FEW_QUERIES};
 pub use run::{Options, evaluate};

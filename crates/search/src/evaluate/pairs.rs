@@ -31,29 +31,40 @@ pub struct Pair {
     pub code: String,
 }
 
-/// Reads files of pairs into one collection, a group for each package. A query that several units of a package have
-/// is answered by each of them.
+/// Reads files of pairs.
 ///
 /// # Errors
-/// `INVALID_INPUT` with file and line for what is no pair, and where there are none.
-pub fn read_pairs(files: &[impl AsRef<Path>]) -> Result<Collection> {
-    let mut packages: Vec<(String, Vec<Pair>)> = Vec::new();
-    let mut places: HashMap<String, usize> = HashMap::new();
+/// `INVALID_INPUT` with file and line for what is no pair.
+pub fn read_pairs(files: &[impl AsRef<Path>]) -> Result<Vec<Pair>> {
+    let mut pairs = Vec::new();
     for file in files {
-        for_each_line(file.as_ref(), |pair: Pair| {
-            let place = *places.entry(pair.package.clone()).or_insert_with(|| {
-                packages.push((pair.package.clone(), Vec::new()));
-                packages.len() - 1
-            });
-            packages[place].1.push(pair);
+        try_for_each_line(file.as_ref(), |_, pair| {
+            pairs.push(pair);
+            Ok(())
         })?;
     }
-    let names: Vec<String> = files.iter().map(|file| file.as_ref().display().to_string()).collect();
-    let names = names.join(", ");
-    if packages.is_empty() {
-        return Err(Error::new(Code::InvalidInput, format!("There are no pairs in {names}.")));
+    Ok(pairs)
+}
+
+/// Pairs as a collection, a group for each package. A query that several units of a package have is answered by each
+/// of them.
+///
+/// # Errors
+/// `INVALID_INPUT` where there are none.
+pub fn pairs_of(name: &str, pairs: Vec<Pair>) -> Result<Collection> {
+    let mut packages: Vec<(String, Vec<Pair>)> = Vec::new();
+    let mut places: HashMap<String, usize> = HashMap::new();
+    for pair in pairs {
+        let place = *places.entry(pair.package.clone()).or_insert_with(|| {
+            packages.push((pair.package.clone(), Vec::new()));
+            packages.len() - 1
+        });
+        packages[place].1.push(pair);
     }
-    Ok(collection(names, packages))
+    if packages.is_empty() {
+        return Err(Error::new(Code::InvalidInput, format!("There are no pairs in {name}.")));
+    }
+    Ok(collection(name.to_owned(), packages))
 }
 
 fn collection(name: String, packages: Vec<(String, Vec<Pair>)>) -> Collection {
@@ -78,15 +89,7 @@ fn collection(name: String, packages: Vec<(String, Vec<Pair>)>) -> Collection {
     Collection { name, documents: Box::new(Units(units)), queries, groups }
 }
 
-/// Calls `each` with every line of a file, read as JSON; empty lines are passed over.
-pub(super) fn for_each_line<T: for<'de> Deserialize<'de>>(path: &Path, mut each: impl FnMut(T)) -> Result<()> {
-    try_for_each_line(path, |_, value| {
-        each(value);
-        Ok(())
-    })
-}
-
-/// As [`for_each_line`], with the number of the line, from 1.
+/// Calls `each` with every line of a file, read as JSON, and its number, from 1; empty lines are passed over.
 pub(super) fn try_for_each_line<T: for<'de> Deserialize<'de>>(
     path: &Path,
     mut each: impl FnMut(usize, T) -> Result<()>,
@@ -141,7 +144,7 @@ mod tests {
         };
         let lines = [line("a", "q1", "c1"), line("b", "q1", "c2"), line("a", "q2", "c3"), line("a", "q1", "c4")];
         fs::write(&file, format!("\u{feff}{}\n\n", lines.join("\n"))).unwrap();
-        let collection = read_pairs(&[&file]).unwrap();
+        let collection = pairs_of("test", read_pairs(&[&file]).unwrap()).unwrap();
         let group = |name: &str, documents| Group { name: name.to_owned(), documents };
         assert_eq!(collection.groups, [group("a", 0..3), group("b", 3..4)]);
         let found: Vec<(&str, usize, Vec<Option<usize>>)> = collection
@@ -155,7 +158,7 @@ mod tests {
         let error = read_pairs(&[&file]).err().unwrap();
         assert_eq!((error.code, &error.details["line"]), (Code::InvalidInput, &2.into()), "{error}");
         fs::write(&file, "\n").unwrap();
-        assert_eq!(read_pairs(&[&file]).err().unwrap().code, Code::InvalidInput);
+        assert_eq!(pairs_of("none", read_pairs(&[&file]).unwrap()).err().unwrap().code, Code::InvalidInput);
         assert!(read_pairs(&[folder.path().join("none")]).err().unwrap().message.contains("none"));
     }
 }
