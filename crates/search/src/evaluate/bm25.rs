@@ -119,7 +119,12 @@ mod tests {
                     let with = documents.iter().filter(|other| other.contains(&term)).count() as f64;
                     let f = words.iter().filter(|word| **word == term).count() as f64;
                     let idf = (1.0 + (n - with + 0.5) / (with + 0.5)).ln();
-                    sum += idf * f / (f + 1.2 * (1.0 - 0.75 + 0.75 * words.len() as f64 / mean));
+                    // Where no document has a word, lengths have no mean.
+                    sum += if f == 0.0 {
+                        0.0
+                    } else {
+                        idf * f / (f + 1.2 * (1.0 - 0.75 + 0.75 * words.len() as f64 / mean))
+                    };
                 }
                 sum
             })

@@ -1,14 +1,13 @@
 //! Files of pairs, one JSON object a line: the documentation of a unit of code, and the unit without it.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::{BufRead, BufReader};
 use std::path::Path;
 
 use embedding_engine::{Code, Error, Result};
 use serde::Deserialize;
 
 use super::collection::{Collection, Group, Query, Unit, Units};
+use super::lines::for_each_json;
 use super::metrics::Judged;
 
 /// A pair, as `embedding-engine-bundled gather` writes it. What else a line has is passed over.
@@ -38,7 +37,7 @@ pub struct Pair {
 pub fn read_pairs(files: &[impl AsRef<Path>]) -> Result<Vec<Pair>> {
     let mut pairs = Vec::new();
     for file in files {
-        try_for_each_line(file.as_ref(), |_, pair| {
+        for_each_json(file.as_ref(), |_, pair| {
             pairs.push(pair);
             Ok(())
         })?;
@@ -87,42 +86,6 @@ fn collection(name: String, packages: Vec<(String, Vec<Pair>)>) -> Collection {
         groups.push(Group { name, documents: start..units.len() });
     }
     Collection { name, documents: Box::new(Units(units)), queries, groups }
-}
-
-/// Calls `each` with every line of a file, read as JSON, and its number, from 1; empty lines are passed over.
-pub(super) fn try_for_each_line<T: for<'de> Deserialize<'de>>(
-    path: &Path,
-    mut each: impl FnMut(usize, T) -> Result<()>,
-) -> Result<()> {
-    let file = File::open(path).map_err(|error| unreadable(path, &error))?;
-    let mut reader = BufReader::with_capacity(1 << 16, file);
-    let (mut line, mut number) = (Vec::new(), 0);
-    loop {
-        line.clear();
-        if reader.read_until(b'\n', &mut line).map_err(|error| unreadable(path, &error))? == 0 {
-            return Ok(());
-        }
-        number += 1;
-        let bytes = if number == 1 { line.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&line) } else { &line };
-        if bytes.trim_ascii().is_empty() {
-            continue;
-        }
-        let value = serde_json::from_slice(bytes).map_err(|error| bad_line(path, number, &error))?;
-        each(number, value)?;
-    }
-}
-
-pub(super) fn unreadable(path: &Path, error: &std::io::Error) -> Error {
-    let file = path.display().to_string();
-    Error::new(Code::InvalidInput, format!("{file} cannot be read: {error}. Check the path.")).with("file", file)
-}
-
-/// `INVALID_INPUT` for a line that is not what it should be.
-pub(super) fn bad_line(path: &Path, line: usize, why: &dyn std::fmt::Display) -> Error {
-    let file = path.display().to_string();
-    Error::new(Code::InvalidInput, format!("{file}, line {line}: {why}. Correct the line, or take it out."))
-        .with("file", file)
-        .with("line", line)
 }
 
 #[cfg(test)]

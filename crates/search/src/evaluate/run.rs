@@ -164,6 +164,13 @@ impl Job<'_> {
                 None => Ok(()),
             }
         })?;
+        if index.len() != self.collection.documents.len() {
+            let (found, expected) = (index.len(), self.collection.documents.len());
+            let name = &self.collection.name;
+            let message =
+                format!("{name} has changed while it was read: {found} documents after {expected}. Try again.");
+            return Err(Error::new(Code::InvalidInput, message));
+        }
         let rows = match embedder {
             Some(embedder) => Some(batch.finish(embedder, cancel, progress)?),
             None => None,
@@ -316,13 +323,23 @@ impl Batch {
         self.bytes = 0;
         let (count, before) = (texts.len(), self.rows.len());
         progress.begin();
-        let rows = embedder.embed(texts, self.task)?;
+        let rows = embedder.embed(texts, self.task).map_err(|error| self.of_all(error, before))?;
         if rows.len() != count {
             return Err(Error::internal(format!("There are {} vectors of {count} texts.", rows.len())));
         }
         self.rows.append(&rows).map_err(|error| error.with("from", before))?;
         progress.add(count, embedder.tokens());
         Ok(())
+    }
+
+    /// The engine counts texts from the first one of its call.
+    fn of_all(&self, error: Error, before: usize) -> Error {
+        let index = error.details.get("index").and_then(serde_json::Value::as_u64);
+        let Some(index) = index.filter(|_| error.code == Code::EmptyText) else { return error };
+        let index = before + index as usize;
+        let what = if self.task == Task::Query { "Query" } else { "Document" };
+        let message = format!("{what} {index}, counted from 0, has nothing that the model can read. Leave it out.");
+        Error { message, ..error }.with("index", index)
     }
 
     fn finish(mut self, embedder: &mut dyn Embedder, cancel: &Cancel, progress: &mut Progress) -> Result<Rows> {

@@ -1,16 +1,14 @@
 //! What a person could ask for: the first paragraph of a documentation, in plain words.
 
-use super::package::normalised;
-
 /// Words of a query. Of a longer paragraph the first sentences that fit are taken.
 const MIN_WORDS: usize = 3;
 const MAX_WORDS: usize = 80;
 
 /// The first paragraph of what a comment or docstring says, without tags, links and signs; `None` where it says
 /// nothing that one could ask for.
-pub(super) fn of_documentation(doc: &str) -> Option<String> {
+pub fn query_of_doc(doc: &str) -> Option<String> {
     let paragraph = first_paragraph(doc);
-    let plain = normalised(&plain(&paragraph));
+    let plain = plain(&paragraph).split_whitespace().collect::<Vec<_>>().join(" ");
     let query = sentences(&plain)?;
     (is_prose(query) && !is_directive(query)).then(|| query.to_owned())
 }
@@ -320,10 +318,10 @@ mod tests {
             ("<summary>Adds two numbers.</summary>", "Adds two numbers."),
             ("Adds two numbers, see https://x.org/y for it", "Adds two numbers, see for it"),
         ] {
-            assert_eq!(of_documentation(doc).as_deref(), Some(expected), "{doc}");
+            assert_eq!(query_of_doc(doc).as_deref(), Some(expected), "{doc}");
         }
         let long = format!("One two three. {}", "word ".repeat(100));
-        assert_eq!(of_documentation(&long).as_deref(), Some("One two three."));
+        assert_eq!(query_of_doc(&long).as_deref(), Some("One two three."));
     }
 
     #[test]
@@ -341,8 +339,8 @@ mod tests {
             ">>> add(1, 2, 3) is what it is",
             "----------",
         ] {
-            assert_eq!(of_documentation(doc), None, "{doc}");
+            assert_eq!(query_of_doc(doc), None, "{doc}");
         }
-        assert_eq!(of_documentation(&"word ".repeat(100)), None);
+        assert_eq!(query_of_doc(&"word ".repeat(100)), None);
     }
 }
