@@ -72,6 +72,15 @@ pub enum Found {
     },
 }
 
+/// A file that was not read yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Relative to the folder, with `/`.
+    pub path: String,
+    /// Where it lies.
+    pub file: PathBuf,
+}
+
 /// The files of a folder, in the order of their paths, one at a time. What `.gitignore`, `.ignore` and
 /// `.embeddingignore` name, and hidden files, are left out.
 pub struct Files {
@@ -103,18 +112,31 @@ impl Files {
         })
     }
 
-    fn look_at(&self, path: &Path) -> Option<Found> {
-        let name = path.strip_prefix(&self.root).unwrap_or(path).to_string_lossy().replace('\\', "/");
-        if self.include.as_ref().is_some_and(|include| !include.is_match(&name)) || self.exclude.is_match(&name) {
-            return None;
+    /// The next file by name alone; [`Files::read`] tells what is in it. For who knows most files already.
+    pub fn next_entry(&mut self) -> Option<Entry> {
+        loop {
+            // A folder that cannot be read has no files for us.
+            let Ok(entry) = self.walk.next()? else { continue };
+            if !entry.file_type().is_some_and(|kind| kind.is_file()) {
+                continue;
+            }
+            let file = entry.into_path();
+            let path = file.strip_prefix(&self.root).unwrap_or(&file).to_string_lossy().replace('\\', "/");
+            if self.include.as_ref().is_none_or(|include| include.is_match(&path)) && !self.exclude.is_match(&path) {
+                return Some(Entry { path, file });
+            }
         }
-        Some(match self.read(path, &name) {
-            Ok(text) => Found::Text { language: Language::by_path(&name), text, path: name },
-            Err(reason) => Found::Skipped { path: name, reason },
-        })
     }
 
-    fn read(&self, path: &Path, name: &str) -> Result<String, Skip> {
+    /// Reads a file.
+    pub fn read(&self, Entry { path, file }: Entry) -> Found {
+        match self.text_of(&file, &path) {
+            Ok(text) => Found::Text { language: Language::by_path(&path), text, path },
+            Err(reason) => Found::Skipped { path, reason },
+        }
+    }
+
+    fn text_of(&self, path: &Path, name: &str) -> Result<String, Skip> {
         if is_vendored(name) {
             return Err(Skip::Vendored);
         }
@@ -151,15 +173,7 @@ impl Iterator for Files {
     type Item = Found;
 
     fn next(&mut self) -> Option<Found> {
-        loop {
-            // A folder that cannot be read has no files for us.
-            let Ok(entry) = self.walk.next()? else { continue };
-            if entry.file_type().is_some_and(|kind| kind.is_file())
-                && let Some(found) = self.look_at(entry.path())
-            {
-                return Some(found);
-            }
-        }
+        self.next_entry().map(|entry| self.read(entry))
     }
 }
 

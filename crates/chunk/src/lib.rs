@@ -16,7 +16,7 @@ use std::ops::Range;
 use serde::Serialize;
 use tree_sitter::{Parser, Tree};
 
-pub use files::{FileOptions, Files, Found, Skip};
+pub use files::{Entry, FileOptions, Files, Found, Skip};
 pub use language::Language;
 pub use rules::Kind;
 use units::{Cut, Unit};
