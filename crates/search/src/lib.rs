@@ -2,4 +2,5 @@
 //! over sub-tokens, and the fusion of both; with the evaluation that says how good it is.
 
 pub mod fuse;
+pub mod scan;
 pub mod subtokens;
