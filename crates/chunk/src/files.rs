@@ -112,7 +112,7 @@ impl Files {
         })
     }
 
-    /// The next file by name alone; [`Files::read`] tells what is in it. For who knows most files already.
+    /// The next file by name alone; [`Entry::read`] tells what is in it. For who knows most files already.
     pub fn next_entry(&mut self) -> Option<Entry> {
         loop {
             // A folder that cannot be read has no files for us.
@@ -127,45 +127,16 @@ impl Files {
             }
         }
     }
+}
 
-    /// Reads a file.
-    pub fn read(&self, Entry { path, file }: Entry) -> Found {
-        match self.text_of(&file, &path) {
+impl Entry {
+    /// Reads the file; one that is larger than `max_file_bytes` is skipped.
+    pub fn read(self, max_file_bytes: u64) -> Found {
+        let Entry { path, file } = self;
+        match text_of(&file, &path, max_file_bytes) {
             Ok(text) => Found::Text { language: Language::by_path(&path), text, path },
             Err(reason) => Found::Skipped { path, reason },
         }
-    }
-
-    fn text_of(&self, path: &Path, name: &str) -> Result<String, Skip> {
-        if is_vendored(name) {
-            return Err(Skip::Vendored);
-        }
-        if is_lock_file(name) {
-            return Err(Skip::Generated);
-        }
-        let unreadable = |_| Skip::Unreadable;
-        let mut file = File::open(path).map_err(unreadable)?;
-        let size = file.metadata().map_err(unreadable)?.len();
-        if size > self.max_file_bytes {
-            return Err(Skip::Large);
-        }
-        let mut bytes = Vec::with_capacity(size as usize);
-        // It may grow meanwhile.
-        file.by_ref().take(self.max_file_bytes + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-        if bytes.len() as u64 > self.max_file_bytes {
-            return Err(Skip::Large);
-        }
-        if bytes[..bytes.len().min(SAMPLE)].contains(&0) {
-            return Err(Skip::Binary);
-        }
-        let text = String::from_utf8(bytes).map_err(|_| Skip::Binary)?;
-        if is_generated(&text) {
-            return Err(Skip::Generated);
-        }
-        if is_minified(name, &text) {
-            return Err(Skip::Minified);
-        }
-        Ok(text)
     }
 }
 
@@ -173,8 +144,40 @@ impl Iterator for Files {
     type Item = Found;
 
     fn next(&mut self) -> Option<Found> {
-        self.next_entry().map(|entry| self.read(entry))
+        self.next_entry().map(|entry| entry.read(self.max_file_bytes))
     }
+}
+
+fn text_of(path: &Path, name: &str, max_file_bytes: u64) -> Result<String, Skip> {
+    if is_vendored(name) {
+        return Err(Skip::Vendored);
+    }
+    if is_lock_file(name) {
+        return Err(Skip::Generated);
+    }
+    let unreadable = |_| Skip::Unreadable;
+    let mut file = File::open(path).map_err(unreadable)?;
+    let size = file.metadata().map_err(unreadable)?.len();
+    if size > max_file_bytes {
+        return Err(Skip::Large);
+    }
+    let mut bytes = Vec::with_capacity(size as usize);
+    // It may grow meanwhile.
+    file.by_ref().take(max_file_bytes + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > max_file_bytes {
+        return Err(Skip::Large);
+    }
+    if bytes[..bytes.len().min(SAMPLE)].contains(&0) {
+        return Err(Skip::Binary);
+    }
+    let text = String::from_utf8(bytes).map_err(|_| Skip::Binary)?;
+    if is_generated(&text) {
+        return Err(Skip::Generated);
+    }
+    if is_minified(name, &text) {
+        return Err(Skip::Minified);
+    }
+    Ok(text)
 }
 
 fn globs(patterns: &[String]) -> Result<GlobSet, String> {
