@@ -27,7 +27,8 @@ impl Codes {
             code.clamp(-LEVELS, LEVELS) as i8
         };
         let codes: Vec<i8> = vector.iter().map(|value| code(*value)).collect();
-        let rest = vector.iter().zip(&codes).map(|(value, code)| f64::from(*value) - f64::from(scale) * f64::from(*code));
+        let rest =
+            vector.iter().zip(&codes).map(|(value, code)| f64::from(*value) - f64::from(scale) * f64::from(*code));
         let error = length(rest);
         let norm = length(vector.iter().map(|value| f64::from(*value)));
         Codes { codes, scale, error: up(error), norm: up(norm) }
