@@ -181,7 +181,6 @@ impl<'p> Pipeline<'p> {
     /// Stores the oldest batch.
     fn land(&mut self, stored: &mut dyn FnMut(Stored)) -> Result<()> {
         let Some(Flight { mut batch, result }) = self.flights.pop_front() else { return Ok(()) };
-        let texts = batch.hashes.len() as u64;
         let (vectors, tokens) = match result {
             None => (Vec::new(), 0),
             Some(result) => self.vectors(&mut batch, result)?,
@@ -196,12 +195,13 @@ impl<'p> Pipeline<'p> {
             }
         }
         self.store(&batch, &vectors)?;
+        let embedded = batch.hashes.len() as u64;
         let Batch { same, files, .. } = batch;
         stored(Stored {
             last_file: files.last().map(|(file, _)| file.path.clone()),
             files: same.len() + files.len(),
             chunks: files.iter().map(|(_, chunks)| chunks.len() as u64).sum(),
-            embedded: texts,
+            embedded,
             tokens,
         });
         Ok(())
