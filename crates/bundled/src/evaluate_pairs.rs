@@ -7,7 +7,7 @@ use embedding_engine::Cancel;
 use embedding_engine::engine::{EmbedRequest, Engine, EngineOptions};
 use embedding_engine_chunk::Template;
 use embedding_engine_search::evaluate::{
-    Embedder, EngineEmbedder, Options, Pair, Report, evaluate, pairs_of, read_pairs,
+    EngineModel, Options, Pair, Report, VectorModel, evaluate, pairs_of, read_pairs,
 };
 
 /// Prints the report on the files of pairs that are named.
@@ -36,11 +36,11 @@ fn report(
         Some(model) => {
             let engine = Engine::new(EngineOptions { threads, ..EngineOptions::default() });
             let request = EmbedRequest { model: Some(model), ..EmbedRequest::default() };
-            Some(EngineEmbedder::new(engine.map_err(|error| error.message)?, request, Cancel::never(), None))
+            Some(EngineModel::new(engine.map_err(|error| error.message)?, request, Cancel::never(), None))
         }
         None => None,
     };
-    let embedder = embedder.as_mut().map(|embedder| embedder as &mut dyn Embedder);
+    let embedder = embedder.as_mut().map(|embedder| embedder as &mut dyn VectorModel);
     evaluate(&collection, embedder, options, &Cancel::never(), None).map_err(|error| error.message)
 }
 

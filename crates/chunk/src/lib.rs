@@ -20,7 +20,7 @@ use serde::Serialize;
 use tree_sitter::{Parser, Tree};
 
 pub use blank::{blank_docs, blank_name};
-pub use files::{FileOptions, Files, Found, Skip};
+pub use files::{Entry, FileOptions, Files, Found, Skip};
 pub use language::Language;
 pub use query::query_of_doc;
 pub use rules::Kind;

@@ -66,6 +66,16 @@ pub fn of_ranking(scores: &[f32], relevant: &[Judged], without: Option<usize>) -
     of_levels(&levels(scores, relevant, without), relevant)
 }
 
+/// The figures of a ranking in which the relevant documents have the given ranks, from 1; `None` for one that was not
+/// found.
+pub fn of_ranks(ranks: &[Option<usize>]) -> Metrics {
+    let mut found: Vec<usize> = ranks.iter().flatten().copied().collect();
+    found.sort_unstable();
+    let level = |rank: usize| Level { above: rank.saturating_sub(1), size: 1, gains: vec![1.0] };
+    let levels: Vec<Level> = found.into_iter().map(level).collect();
+    of_levels(&levels, &vec![Judged { document: None, gain: 1.0 }; ranks.len()])
+}
+
 /// The figures of an order by chance of `documents`.
 pub fn of_chance(documents: usize, relevant: &[Judged]) -> Metrics {
     let gains: Vec<f64> =
@@ -263,6 +273,16 @@ mod tests {
             let metrics = of_ranking(&scores, &judged(&[(at, 1.0)]), None);
             assert_eq!((metrics.mrr10, metrics.recall10, metrics.recall100), (mrr, r10, r100), "{at}");
         }
+    }
+
+    #[test]
+    fn ranks_are_a_ranking() {
+        let scores = [0.1, 0.9, 0.5, 0.7];
+        let mut relevant = judged(&[(2, 1.0), (1, 1.0)]);
+        relevant.push(Judged { document: None, gain: 1.0 });
+        assert_close(of_ranks(&[Some(3), Some(1), None]), of_ranking(&scores, &relevant, None).values());
+        assert_close(of_ranks(&[]), [0.0; COUNT]);
+        assert_close(of_ranks(&[None]), [0.0; COUNT]);
     }
 
     #[test]

@@ -7,8 +7,8 @@ use rayon::prelude::*;
 
 use super::bm25::Bm25;
 use super::collection::{Collection, Query};
-use super::embedder::Rows;
 use super::metrics::{self, COUNT, Metrics};
+use super::model::Rows;
 use crate::fuse::{Fusion, Scale};
 use embedding_engine::{Cancel, Result};
 

@@ -60,7 +60,7 @@ impl Rows {
 }
 
 /// What computes vectors of texts.
-pub trait Embedder {
+pub trait VectorModel {
     /// A vector for each text, in order.
     ///
     /// # Errors
@@ -83,14 +83,14 @@ pub trait Embedder {
     }
 }
 
-impl<F: FnMut(Vec<String>, Task) -> Result<Rows>> Embedder for F {
+impl<F: FnMut(Vec<String>, Task) -> Result<Rows>> VectorModel for F {
     fn embed(&mut self, texts: Vec<String>, task: Task) -> Result<Rows> {
         self(texts, task)
     }
 }
 
 /// The engine, with the options of a call.
-pub struct EngineEmbedder {
+pub struct EngineModel {
     engine: Engine,
     request: EmbedRequest,
     cancel: Cancel,
@@ -99,7 +99,7 @@ pub struct EngineEmbedder {
     tokens: u64,
 }
 
-impl EngineEmbedder {
+impl EngineModel {
     /// Of `request` task, precision and normalisation are ours: what is compared are cosines of float32.
     pub fn new(engine: Engine, request: EmbedRequest, cancel: Cancel, progress: Option<OnEvent>) -> Self {
         // The progress of one batch is none of the whole.
@@ -110,11 +110,11 @@ impl EngineEmbedder {
                 }
             })
         });
-        EngineEmbedder { engine, request, cancel, progress, used: None, tokens: 0 }
+        EngineModel { engine, request, cancel, progress, used: None, tokens: 0 }
     }
 }
 
-impl Embedder for EngineEmbedder {
+impl VectorModel for EngineModel {
     fn embed(&mut self, texts: Vec<String>, task: Task) -> Result<Rows> {
         let request = EmbedRequest {
             task,
