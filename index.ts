@@ -4,6 +4,7 @@ export { EmbeddingEngine } from './lib/engine.ts'
 export { EmbeddingError } from './lib/errors.ts'
 export { listDevices } from './lib/devices.ts'
 export { listModels } from './lib/models.ts'
+export { openIndex } from './lib/search-index.ts'
 export { similarity, topK } from './lib/similarity.ts'
 export { version } from './lib/version.ts'
 
@@ -35,5 +36,13 @@ export type {
 } from './lib/options.ts'
 export type { EmbeddingProgress, ProgressCallback } from './lib/progress.ts'
 export type { BatchResult, ChunksResult, EmbedResult, License, ModelInfo, StreamPart } from './lib/results.ts'
+export type {
+  IndexStats,
+  OpenIndexOptions,
+  QueryOptions,
+  SearchHit,
+  SearchIndex,
+  UpdateReport,
+} from './lib/search-index.ts'
 export type { ScoredIndex, SimilarityOptions, Vector } from './lib/similarity.ts'
 export type { TextSource } from './lib/stream.ts'

@@ -7,7 +7,7 @@ import type { TextSource } from './stream.ts'
 let engine: EmbeddingEngine | undefined
 
 /** The engine that the functions of the module share, with default options and the environment's. */
-function defaultEngine(): EmbeddingEngine {
+export function defaultEngine(): EmbeddingEngine {
   engine ??= new EmbeddingEngine()
   return engine
 }

@@ -35,6 +35,9 @@ import {
   checkText,
 } from './validate.ts'
 
+/** The engine of the core with its logger, for what else stands on an engine. */
+export let internals: (engine: EmbeddingEngine) => { native: NativeEngine; logger: Logger }
+
 /**
  * An engine of its own: loaded models, a device, a queue. The functions of the module share one default engine;
  * make your own for other options or to free its memory at a known time.
@@ -48,6 +51,10 @@ import {
  * ```
  */
 export class EmbeddingEngine {
+  static {
+    internals = (engine) => ({ native: engine.#start(), logger: engine.#logger })
+  }
+
   readonly #options: EngineOptions
   readonly #logger: Logger
   #native: NativeEngine | undefined

@@ -40,10 +40,27 @@ export type EmbeddingProgress =
   /** The model can be used. */
   | { status: 'ready'; model: string; device: string }
   /**
-   * How far the texts are. `total` and `etaSeconds` are missing only in a stream whose source does not say how
-   * many texts it has.
+   * How far the texts are. `total` and `etaSeconds` are missing only where it is not known yet how many texts there
+   * are: in a stream whose source does not say, and in the update of an index.
    */
   | { status: 'embedding'; done: number; total?: number; tokensPerSecond: number; etaSeconds?: number }
+  /** How far an update of an index is. */
+  | {
+      status: 'indexing'
+      /** The last file that was stored. */
+      file: string
+      /** Files that are up to date. */
+      done: number
+      /** Files of the folder. */
+      total: number
+      /** Chunks of the files that were stored so far. */
+      chunks: number
+      /** What the model has read so far. */
+      tokens: number
+      tokensPerSecond: number
+      /** Missing while nothing is known about the speed. */
+      etaSeconds?: number
+    }
 
 /** Told how far a call is. */
 export type ProgressCallback = (progress: EmbeddingProgress) => void

@@ -1,5 +1,6 @@
 import { EmbeddingError, invalidInput, invalidOption } from './errors.ts'
 import type { CallOptions, EngineOptions, Precision, Task } from './options.ts'
+import type { OpenIndexOptions, QueryOptions } from './search-index.ts'
 import { nearest, show } from './show.ts'
 
 /** Every task. */
@@ -86,6 +87,20 @@ const chunkFilesRules = {
   signal: callRules.signal,
 }
 
+const textOrTexts: Rule = {
+  expected: 'a string that is not empty, or an array of such',
+  allows: (value) => filled.allows(value) || globs.allows(value),
+}
+
+const queryRules = {
+  ...preloadRules,
+  top: positive,
+  hybrid: boolean,
+  filter: { expected: 'an object with language or path', allows: isRecord },
+}
+
+const filterRules = { language: textOrTexts, path: textOrTexts }
+
 const overrideRules: Record<string, Rule> = {
   causal: boolean,
   pooling: oneOf(POOLINGS),
@@ -130,6 +145,18 @@ const engineRules: Rules<EngineOptions> = {
       value !== null &&
       ['info', 'warn', 'debug'].every((name) => typeof (value as Record<string, unknown>)[name] === 'function'),
   },
+}
+
+const openIndexRules = {
+  ...engineRules,
+  model: callRules.model,
+  dimensions: callRules.dimensions,
+  truncate: callRules.truncate,
+  adapter: callRules.adapter,
+  space: callRules.space,
+  store: filled,
+  include: globs,
+  exclude: globs,
 }
 
 /** Duck-typed, because a signal may come from another realm or a polyfill. */
@@ -192,9 +219,45 @@ export function checkChunkFilesOptions(owner: string, options: unknown): void {
   check(options, chunkFilesRules, owner)
 }
 
+/** Refuses bad options of `openIndex`. */
+export function checkOpenIndexOptions(owner: string, options: OpenIndexOptions): void {
+  check(options, openIndexRules, owner)
+  checkModelDefaults(options)
+  if (options.model !== 'auto') return
+  const message = "An index has one model for all of its texts. Name it: 'bundled', 'code' or 'text', not 'auto'."
+  throw invalidOption('model', message, options.model)
+}
+
+/** The options of an engine among those of `openIndex`, without what is undefined, and the others. */
+export function splitEngineOptions(options: OpenIndexOptions): {
+  engine: EngineOptions
+  rest: Omit<OpenIndexOptions, keyof EngineOptions>
+} {
+  const given = Object.entries(options).filter(([, value]) => value !== undefined)
+  const [engine, rest] = [true, false].map((ofEngine) =>
+    Object.fromEntries(given.filter(([name]) => Object.hasOwn(engineRules, name) === ofEngine)),
+  )
+  return { engine: engine!, rest: rest! }
+}
+
+/** Refuses bad options of `update`. */
+export function checkUpdateOptions(owner: string, options: unknown): void {
+  check(options, preloadRules, owner)
+}
+
+/** Refuses bad options of `query`. */
+export function checkQueryOptions(owner: string, options: QueryOptions): void {
+  check(options, queryRules, owner)
+  check(options.filter, filterRules, `filter of ${owner}`)
+}
+
 /** Refuses bad options of an engine. */
 export function checkEngineOptions(options: EngineOptions): void {
   check(options, engineRules, 'EmbeddingEngine')
+  checkModelDefaults(options)
+}
+
+function checkModelDefaults(options: EngineOptions): void {
   for (const [model, overrides] of Object.entries(options.modelDefaults ?? {})) {
     check(overrides, overrideRules, `modelDefaults['${model}']`)
   }

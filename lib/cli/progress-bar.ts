@@ -113,6 +113,11 @@ export function describe(progress: EmbeddingProgress): string {
       return `loading ${progress.model}`
     case 'ready':
       return `${progress.model} is ready on ${progress.device}`
+    case 'indexing': {
+      const { done, total, chunks, tokensPerSecond, etaSeconds, file } = progress
+      const left = etaSeconds === undefined ? '' : `  ${duration(etaSeconds)} left`
+      return `${bar(done, total)} ${done}/${total} files  ${chunks} chunks  ${Math.round(tokensPerSecond)} tokens/s${left}  ${file}`
+    }
     case 'embedding': {
       const { done, total, tokensPerSecond, etaSeconds } = progress
       const speed = `${Math.round(tokensPerSecond)} tokens/s`

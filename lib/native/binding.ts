@@ -14,6 +14,8 @@ export interface Binding {
   /** JSON of the chunks of a text, without their texts. */
   chunkCode(text: string, optionsJson: string): string
   NativeFiles: new (folder: string, optionsJson: string) => NativeFiles
+  /** Opens the index of a folder, or makes an empty one. */
+  openIndex(engine: NativeEngine, folder: string, requestJson: string, optionsJson: string): Promise<NativeIndex>
   /** JSON of where a model lies, without any network. */
   modelPath(optionsJson: string, model: string): string
   /** Removes a model from the hub cache; JSON of what was removed. */
@@ -55,6 +57,18 @@ export interface NativeEngine {
 export interface NativeFiles {
   /** JSON of the next files; none at the end. */
   next(): Promise<string>
+}
+
+/** An index of a folder. */
+export interface NativeIndex {
+  /** JSON of {@link UpdateReport}. */
+  update(cancel: CancelToken, onEvent?: EventCallback): Promise<string>
+  /** JSON of {@link SearchHit}[]. */
+  query(text: string, optionsJson: string, cancel: CancelToken, onEvent?: EventCallback): Promise<string>
+  /** JSON of {@link IndexStats}. */
+  stats(): Promise<string>
+  space(): string | null
+  close(): Promise<void>
 }
 
 /** Polled by the core between layers and tiles. */

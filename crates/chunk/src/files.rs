@@ -72,6 +72,15 @@ pub enum Found {
     },
 }
 
+/// A file that was not read yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Relative to the folder, with `/`.
+    pub path: String,
+    /// Where it lies.
+    pub file: PathBuf,
+}
+
 /// The files of a folder, in the order of their paths, one at a time. What `.gitignore`, `.ignore` and
 /// `.embeddingignore` name, and hidden files, are left out.
 pub struct Files {
@@ -103,47 +112,31 @@ impl Files {
         })
     }
 
-    fn look_at(&self, path: &Path) -> Option<Found> {
-        let name = path.strip_prefix(&self.root).unwrap_or(path).to_string_lossy().replace('\\', "/");
-        if self.include.as_ref().is_some_and(|include| !include.is_match(&name)) || self.exclude.is_match(&name) {
-            return None;
+    /// The next file by name alone; [`Entry::read`] tells what is in it. For who knows most files already.
+    pub fn next_entry(&mut self) -> Option<Entry> {
+        loop {
+            // A folder that cannot be read has no files for us.
+            let Ok(entry) = self.walk.next()? else { continue };
+            if !entry.file_type().is_some_and(|kind| kind.is_file()) {
+                continue;
+            }
+            let file = entry.into_path();
+            let path = file.strip_prefix(&self.root).unwrap_or(&file).to_string_lossy().replace('\\', "/");
+            if self.include.as_ref().is_none_or(|include| include.is_match(&path)) && !self.exclude.is_match(&path) {
+                return Some(Entry { path, file });
+            }
         }
-        Some(match self.read(path, &name) {
-            Ok(text) => Found::Text { language: Language::by_path(&name), text, path: name },
-            Err(reason) => Found::Skipped { path: name, reason },
-        })
     }
+}
 
-    fn read(&self, path: &Path, name: &str) -> Result<String, Skip> {
-        if is_vendored(name) {
-            return Err(Skip::Vendored);
+impl Entry {
+    /// Reads the file; one that is larger than `max_file_bytes` is skipped.
+    pub fn read(self, max_file_bytes: u64) -> Found {
+        let Entry { path, file } = self;
+        match text_of(&file, &path, max_file_bytes) {
+            Ok(text) => Found::Text { language: Language::by_path(&path), text, path },
+            Err(reason) => Found::Skipped { path, reason },
         }
-        if is_lock_file(name) {
-            return Err(Skip::Generated);
-        }
-        let unreadable = |_| Skip::Unreadable;
-        let mut file = File::open(path).map_err(unreadable)?;
-        let size = file.metadata().map_err(unreadable)?.len();
-        if size > self.max_file_bytes {
-            return Err(Skip::Large);
-        }
-        let mut bytes = Vec::with_capacity(size as usize);
-        // It may grow meanwhile.
-        file.by_ref().take(self.max_file_bytes + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-        if bytes.len() as u64 > self.max_file_bytes {
-            return Err(Skip::Large);
-        }
-        if bytes[..bytes.len().min(SAMPLE)].contains(&0) {
-            return Err(Skip::Binary);
-        }
-        let text = String::from_utf8(bytes).map_err(|_| Skip::Binary)?;
-        if is_generated(&text) {
-            return Err(Skip::Generated);
-        }
-        if is_minified(name, &text) {
-            return Err(Skip::Minified);
-        }
-        Ok(text)
     }
 }
 
@@ -151,16 +144,40 @@ impl Iterator for Files {
     type Item = Found;
 
     fn next(&mut self) -> Option<Found> {
-        loop {
-            // A folder that cannot be read has no files for us.
-            let Ok(entry) = self.walk.next()? else { continue };
-            if entry.file_type().is_some_and(|kind| kind.is_file())
-                && let Some(found) = self.look_at(entry.path())
-            {
-                return Some(found);
-            }
-        }
+        self.next_entry().map(|entry| entry.read(self.max_file_bytes))
     }
+}
+
+fn text_of(path: &Path, name: &str, max_file_bytes: u64) -> Result<String, Skip> {
+    if is_vendored(name) {
+        return Err(Skip::Vendored);
+    }
+    if is_lock_file(name) {
+        return Err(Skip::Generated);
+    }
+    let unreadable = |_| Skip::Unreadable;
+    let mut file = File::open(path).map_err(unreadable)?;
+    let size = file.metadata().map_err(unreadable)?.len();
+    if size > max_file_bytes {
+        return Err(Skip::Large);
+    }
+    let mut bytes = Vec::with_capacity(size as usize);
+    // It may grow meanwhile.
+    file.by_ref().take(max_file_bytes + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > max_file_bytes {
+        return Err(Skip::Large);
+    }
+    if bytes[..bytes.len().min(SAMPLE)].contains(&0) {
+        return Err(Skip::Binary);
+    }
+    let text = String::from_utf8(bytes).map_err(|_| Skip::Binary)?;
+    if is_generated(&text) {
+        return Err(Skip::Generated);
+    }
+    if is_minified(name, &text) {
+        return Err(Skip::Minified);
+    }
+    Ok(text)
 }
 
 fn globs(patterns: &[String]) -> Result<GlobSet, String> {

@@ -8,6 +8,7 @@ mod docs;
 mod files;
 mod language;
 mod markdown;
+mod query;
 mod rules;
 mod split;
 mod template;
@@ -19,8 +20,9 @@ use serde::Serialize;
 use tree_sitter::{Parser, Tree};
 
 pub use blank::{blank_docs, blank_name};
-pub use files::{FileOptions, Files, Found, Skip};
+pub use files::{Entry, FileOptions, Files, Found, Skip};
 pub use language::Language;
+pub use query::query_of_doc;
 pub use rules::Kind;
 pub use template::{DEFAULT_NAME_REPEATS, Parts, Template};
 use units::{Cut, Unit};
@@ -165,8 +167,13 @@ fn regions(text: &str, cuts: Vec<Cut>) -> Vec<(Range<usize>, Option<Unit>)> {
 
 /// Whether there is nothing in it but the ends of what is open.
 fn closes(text: &str) -> bool {
+    // `}.call(this));` and the like end a module of JavaScript.
+    let module = |word: &str| matches!(word, "call" | "this" | "window" | "self" | "globalThis" | "jQuery");
     text.split_whitespace().all(|word| {
-        matches!(word, "end" | "#endif" | "fi" | "done" | "esac") || word.chars().all(|c| c.is_ascii_punctuation())
+        matches!(word, "end" | "#endif" | "fi" | "done" | "esac")
+            || word.chars().all(|c| c.is_ascii_punctuation())
+            || word.starts_with(['}', ')'])
+                && word.split(|c: char| c.is_ascii_punctuation()).all(|part| part.is_empty() || module(part))
     })
 }
 

@@ -7,13 +7,15 @@ use super::*;
 
 /// The promise of this crate: in order, no overlap, nothing but white space between.
 fn covers(text: &str, chunks: &[Chunk]) {
-    let mut at = 0;
+    let (mut at, mut line) = (0, 1);
+    let newlines = |range: Range<usize>| text.as_bytes()[range].iter().filter(|byte| **byte == b'\n').count();
     for chunk in chunks {
         assert!(chunk.range.start >= at && chunk.range.end > chunk.range.start, "{:?} after {at}", chunk.range);
         assert!(text[at..chunk.range.start].trim().is_empty(), "lost: {:?}", &text[at..chunk.range.start]);
-        let line = |byte: usize| text.as_bytes()[..byte].iter().filter(|byte| **byte == b'\n').count() + 1;
-        assert_eq!((chunk.start_line, chunk.end_line), (line(chunk.range.start), line(chunk.range.end - 1)));
-        at = chunk.range.end;
+        let start_line = line + newlines(at..chunk.range.start);
+        let end_line = start_line + newlines(chunk.range.start..chunk.range.end - 1);
+        assert_eq!((chunk.start_line, chunk.end_line), (start_line, end_line));
+        (at, line) = (chunk.range.end, end_line + newlines(chunk.range.end - 1..chunk.range.end));
     }
     assert!(text[at..].trim().is_empty(), "lost: {:?}", &text[at..]);
 }
@@ -92,6 +94,57 @@ fn javascript() {
     let text = "'use strict'\nclass A {\n  get x() { return 1 }\n}\nexports.f = (a) => a\nlet g = function () {}\n";
     let expected = ["Block - 1-1", "Class A 2-2", "Method x in A 3-4", "Function exports.f 5-5", "Function g 6-6"];
     assert_eq!(outline(text, Language::JavaScript), expected);
+}
+
+#[test]
+fn javascript_without_classes() {
+    let text = r#"var Map = Evented.extend({
+  // The zoom.
+  zoom: 1,
+
+  /** Moves it. */
+  move: function (x) {
+    this.x = x
+  },
+  stop() {},
+})
+
+const add = curry(function add(a, b) { return a + b })
+const short = { a: () => 1 }
+qx.Class.define("qx.Object", {
+  members: {
+    /** Says it. */
+    say() { return 1 }
+  }
+})
+module.exports = { run() {} }
+describe('x', () => { it('y', () => {}) })
+"#;
+    let expected = [
+        "Class Map 1-3",
+        "Method move in Map 5-8 \"Moves it.\"",
+        "Method stop in Map 9-10",
+        "Function add 12-12",
+        "Block - 13-13",
+        "Class qx.Object 14-14",
+        "Class members in qx.Object 15-15",
+        "Method say in qx.Object.members 16-19 \"Says it.\"",
+        "Class module.exports 20-20",
+        "Method run in module.exports 20-20",
+        "Block - 21-21",
+    ];
+    assert_eq!(outline(text, Language::JavaScript), expected);
+    for (open, close) in [
+        (";(function (root) {", "}.call(this));"),
+        ("!function () {", "}()"),
+        ("(() => {", "})()"),
+        ("sap.ui.define(['a'], function (A) {", "});"),
+        ("(function (f) { f() })(this, function () {", "})"),
+    ] {
+        let text = format!("{open}\n  'use strict'\n\n  /** Adds. */\n  function add() {{}}\n{close}\n");
+        let expected = ["Block - 1-2", "Function add 4-6 \"Adds.\""];
+        assert_eq!(outline(&text, Language::JavaScript), expected, "{text}");
+    }
 }
 
 #[test]

@@ -91,8 +91,13 @@ impl Walk<'_> {
                 continue;
             }
             let lead = lead.take().filter(|lead| !self.is_apart(lead.range.end, child.start_byte()));
-            if own_role == Role::Transparent && depth < MAX_DEPTH {
-                self.body(child, inside, parent, depth + 1);
+            let transparent = match own_role {
+                Role::Transparent => Some(child),
+                Role::Wrapper if self.is_javascript() => javascript::module_body(self.text, child),
+                _ => None,
+            };
+            if let Some(body) = transparent.filter(|_| depth < MAX_DEPTH) {
+                self.body(body, inside, parent, depth + 1);
             } else if let Some(found) = self.find(child, own_role) {
                 let next = children.get(index + 1).copied();
                 self.declaration(child, found, lead, next, inside, parent, depth);
@@ -176,6 +181,10 @@ impl Walk<'_> {
         }
     }
 
+    fn is_javascript(&self) -> bool {
+        matches!(self.language, Language::JavaScript | Language::TypeScript | Language::Tsx)
+    }
+
     fn role(&self, node: Node<'_>) -> Role {
         if self.language == Language::Elixir && elixir::is_attribute(self.text, node) {
             return Role::Lead;
@@ -199,16 +208,14 @@ impl Walk<'_> {
                 let children: Vec<Node<'_>> = node.named_children(&mut cursor).collect();
                 children.into_iter().find_map(|child| self.find(child, self.role(child)))
             }
-            Role::Other => match self.language {
-                Language::JavaScript | Language::TypeScript | Language::Tsx => self.find_value(node),
-                Language::Elixir => elixir::find(self.text, node),
-                _ => None,
-            },
+            Role::Other if self.is_javascript() => self.find_value(node),
+            Role::Other if self.language == Language::Elixir => elixir::find(self.text, node),
+            Role::Other => None,
             Role::Transparent | Role::Lead => None,
         }
     }
 
-    /// JavaScript: `const f = () => …`, `exports.f = function …`, `f = () => …` in a class.
+    /// JavaScript: `const f = () => …`, `exports.f = function …`, `f = () => …` in a class, `f: function …` in an object.
     fn find_value<'tree>(&self, node: Node<'tree>) -> Option<Found<'tree>> {
         let (name, value) = match node.kind() {
             "lexical_declaration" | "variable_declaration" => {
@@ -220,15 +227,13 @@ impl Walk<'_> {
                 let name = node.child_by_field_name("name").or_else(|| node.child_by_field_name("property"))?;
                 (name, node.child_by_field_name("value")?)
             }
-            _ => return None,
-        };
-        let kind = match value.kind() {
-            "arrow_function" | "function_expression" | "generator_function" => Kind::Function,
-            "class" => Kind::Class,
+            "pair" => (node.child_by_field_name("key")?, node.child_by_field_name("value")?),
+            // `export default { … }`, `Class.define("Name", { … })`
+            "object" | "call_expression" => return javascript::value(self.text, node).filter(|found| found.container),
             _ => return None,
         };
         let name = Some(self.source(name).to_owned());
-        Some(Found { kind, container: kind == Kind::Class, node: value, name })
+        javascript::value(self.text, value).map(|found| Found { name, ..found })
     }
 
     fn name(&self, node: Node<'_>) -> Option<String> {
@@ -283,7 +288,8 @@ impl Walk<'_> {
             }
             signature.push_str(word);
         }
-        let trimmed = signature.trim_end_matches(['{', ':', ' ']).trim_end_matches("=>").trim_end_matches(" do");
+        let trimmed =
+            signature.trim_end_matches(['{', ':', ' ', '(', ',']).trim_end_matches("=>").trim_end_matches(" do");
         let trimmed = trimmed.trim_end();
         (!trimmed.is_empty()).then(|| trimmed.to_owned())
     }
@@ -317,6 +323,9 @@ fn before_body(body: Node<'_>) -> Vec<Node<'_>> {
 }
 
 fn body_of(node: Node<'_>) -> Option<Node<'_>> {
+    if node.kind() == "object" {
+        return Some(node);
+    }
     node.child_by_field_name("body").or_else(|| {
         let mut cursor = node.walk();
         node.named_children(&mut cursor).find(|child| {
@@ -326,6 +335,86 @@ fn body_of(node: Node<'_>) -> Option<Node<'_>> {
             )
         })
     })
+}
+
+/// What JavaScript gives a name to.
+mod javascript {
+    use tree_sitter::Node;
+
+    use super::Found;
+    use crate::rules::Kind;
+
+    /// A function, a class, an object with methods; or a call that is given one of these last, as in
+    /// `memo(() => …)`, `Base.extend({ … })`, `new Class({ … })`.
+    pub(super) fn value<'tree>(text: &str, node: Node<'tree>) -> Option<Found<'tree>> {
+        let (kind, container) = match node.kind() {
+            "arrow_function" | "function_expression" | "generator_function" => (Kind::Function, false),
+            "class" => (Kind::Class, true),
+            "object" if has_methods(node, true) => (Kind::Class, true),
+            "call_expression" | "new_expression" => {
+                let arguments = node.child_by_field_name("arguments").filter(|node| node.kind() == "arguments")?;
+                let last = last_of(arguments)?;
+                // Not calls within calls: chains of promises give no name to their steps.
+                let found =
+                    value(text, last).filter(|_| !matches!(last.kind(), "call_expression" | "new_expression"))?;
+                let first = arguments.named_child(0).filter(|first| first.kind() == "string");
+                let name = first.and_then(|first| text.get(first.byte_range()));
+                return Some(Found { name: name.map(|name| name.trim_matches(['"', '\'']).to_owned()), ..found });
+            }
+            _ => return None,
+        };
+        Some(Found { kind, container, node, name: None })
+    }
+
+    /// With a body of statements: short functions of settings are not worth a chunk. Frameworks group methods in an
+    /// object of the object: `members: { … }`, `methods: { … }`.
+    fn has_methods(object: Node<'_>, deeper: bool) -> bool {
+        let mut cursor = object.walk();
+        object.named_children(&mut cursor).any(|member| {
+            let value = if member.kind() == "pair" { member.child_by_field_name("value") } else { Some(member) };
+            let Some(value) = value else { return false };
+            match value.kind() {
+                "method_definition" | "function_expression" | "arrow_function" => {
+                    value.child_by_field_name("body").is_some_and(|body| body.kind() == "statement_block")
+                }
+                "object" => deeper && has_methods(value, false),
+                _ => false,
+            }
+        })
+    }
+
+    /// The body of a function that is there to hold a module: `(function () { … })()`, `define([…], function () { … })`.
+    pub(super) fn module_body<'tree>(text: &str, statement: Node<'tree>) -> Option<Node<'tree>> {
+        let mut node = statement.named_child(0).filter(|_| statement.kind() == "expression_statement")?;
+        while matches!(node.kind(), "parenthesized_expression" | "unary_expression") {
+            node = node.named_child(0)?;
+        }
+        let mut callee = node.child_by_field_name("function").filter(|_| node.kind() == "call_expression")?;
+        let arguments = node.child_by_field_name("arguments")?;
+        let name = text.get(callee.byte_range())?;
+        if name == "define" || name.ends_with(".define") || name == "require" {
+            return function_body(last_of(arguments)?);
+        }
+        // `(function () { … }).call(this)`, and what is given to a small loader (UMD).
+        if callee.kind() == "member_expression" {
+            callee = callee.child_by_field_name("object")?;
+        }
+        while callee.kind() == "parenthesized_expression" {
+            callee = callee.named_child(0)?;
+        }
+        let own = function_body(callee)?;
+        Some(last_of(arguments).and_then(function_body).unwrap_or(own))
+    }
+
+    fn function_body(node: Node<'_>) -> Option<Node<'_>> {
+        let is_function = matches!(node.kind(), "function_expression" | "arrow_function");
+        node.child_by_field_name("body").filter(|body| is_function && body.kind() == "statement_block")
+    }
+
+    fn last_of(arguments: Node<'_>) -> Option<Node<'_>> {
+        let mut cursor = arguments.walk();
+        arguments.named_children(&mut cursor).filter(|argument| argument.kind() != "comment").last()
+    }
 }
 
 /// Elixir's declarations are calls of macros.

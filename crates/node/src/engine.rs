@@ -19,7 +19,7 @@ use crate::promise::{in_background, promise};
 #[napi]
 #[derive(Default)]
 pub struct CancelToken {
-    cancel: Cancel,
+    pub(crate) cancel: Cancel,
 }
 
 #[napi]
@@ -58,7 +58,7 @@ pub struct NativeVectors {
 /// One engine of the core.
 #[napi]
 pub struct NativeEngine {
-    engine: Engine,
+    pub(crate) engine: Engine,
 }
 
 #[napi]

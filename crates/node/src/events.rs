@@ -4,8 +4,10 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use embedding_engine::engine::{Event, OnEvent};
+use embedding_engine_search::event::{IndexEvent, OnIndexEvent};
 use napi::bindgen_prelude::{Env, Function, FunctionRef};
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
+use serde::Serialize;
 
 /// A callback as JavaScript passes it.
 pub(crate) type EventCallback<'env> = Function<'env, String, ()>;
@@ -42,12 +44,20 @@ impl Events {
     /// What the engine calls.
     pub(crate) fn sink(self: &Arc<Self>) -> OnEvent {
         let events = Arc::clone(self);
-        Arc::new(move |event: Event| {
-            let Ok(json) = serde_json::to_string(&event) else { return };
-            lock(&events.queue.waiting).push_back(json);
-            // Refused only while the environment goes down, and then nobody listens.
-            let _ = events.wake.call((), ThreadsafeFunctionCallMode::NonBlocking);
-        })
+        Arc::new(move |event: Event| events.send(&event))
+    }
+
+    /// What an index calls.
+    pub(crate) fn index_sink(self: &Arc<Self>) -> OnIndexEvent {
+        let events = Arc::clone(self);
+        Arc::new(move |event: IndexEvent| events.send(&event))
+    }
+
+    fn send(&self, event: &impl Serialize) {
+        let Ok(json) = serde_json::to_string(event) else { return };
+        lock(&self.queue.waiting).push_back(json);
+        // Refused only while the environment goes down, and then nobody listens.
+        let _ = self.wake.call((), ThreadsafeFunctionCallMode::NonBlocking);
     }
 
     /// Passes on what is left; nothing will be passed on after this. On the JavaScript thread.

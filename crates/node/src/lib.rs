@@ -8,5 +8,6 @@ mod engine;
 mod errors;
 mod events;
 mod farewell;
+mod index;
 mod info;
 mod promise;

@@ -1,7 +1,6 @@
 //! Pairs of documentation and code from packages, for training and testing the bundled model.
 
 mod package;
-mod query;
 mod select;
 
 use std::collections::BTreeMap;

@@ -1,8 +1,8 @@
 //! The pairs that a package offers, before any choice among them.
 
-use embedding_engine_chunk::{Chunk, FileOptions, Files, Found, Kind, Language, Options, chunk};
+use embedding_engine_chunk::{Chunk, FileOptions, Files, Found, Kind, Language, Options, chunk, query_of_doc};
 
-use super::{Pair, Source, language_name, query};
+use super::{Pair, Source, language_name};
 
 /// So much of a unit is taken together before its documentation is removed: a long docstring must not push the code
 /// out.
@@ -52,7 +52,7 @@ fn pair(source: &Source, path: &str, language: Language, text: &str, chunk: &Chu
     {
         return None;
     }
-    let query = query::of_documentation(chunk.doc.as_deref()?)?;
+    let query = query_of_doc(chunk.doc.as_deref()?)?;
     let signature = chunk.signature.as_deref().unwrap_or_default();
     let code = cut(&chunk.without_docs(text)).to_owned();
     if !has_body(&code, signature) {

@@ -1,16 +1,14 @@
 //! What a person could ask for: the first paragraph of a documentation, in plain words.
 
-use super::package::normalised;
-
 /// Words of a query. Of a longer paragraph the first sentences that fit are taken.
 const MIN_WORDS: usize = 3;
 const MAX_WORDS: usize = 80;
 
 /// The first paragraph of what a comment or docstring says, without tags, links and signs; `None` where it says
 /// nothing that one could ask for.
-pub(super) fn of_documentation(doc: &str) -> Option<String> {
+pub fn query_of_doc(doc: &str) -> Option<String> {
     let paragraph = first_paragraph(doc);
-    let plain = normalised(&plain(&paragraph));
+    let plain = plain(&paragraph).split_whitespace().collect::<Vec<_>>().join(" ");
     let query = sentences(&plain)?;
     (is_prose(query) && !is_directive(query)).then(|| query.to_owned())
 }
@@ -97,7 +95,32 @@ fn plain(text: &str) -> String {
     let text = roles(&text);
     let text = links(&text);
     let text = tags(&text);
+    let text = epytext(&text);
     text.chars().filter(|c| !matches!(c, '`' | '*')).collect()
+}
+
+/// `L{package.Name}`, `C{value}`
+fn epytext(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, marked)) = rest.split_once('{') {
+        let mark = before.chars().last().filter(|mark| "LCIBUEM".contains(*mark));
+        let alone = before.chars().rev().nth(1).is_none_or(|c| !c.is_alphanumeric());
+        match (mark.filter(|_| alone), marked.split_once('}')) {
+            (Some(_), Some((inner, after))) => {
+                plain.push_str(&before[..before.len() - 1]);
+                plain.push_str(inner);
+                rest = after;
+            }
+            _ => {
+                plain.push_str(before);
+                plain.push('{');
+                rest = marked;
+            }
+        }
+    }
+    plain.push_str(rest);
+    plain
 }
 
 /// `{@link Queue.push | what is shown}`, `{@code x}`
@@ -291,13 +314,14 @@ mod tests {
             ("Adds :class:`~a.b.Number` to ``x``, a :func:`words <f>`.", "Adds Number to x, a words."),
             ("Adds a [`Number`] to [this list](a::b) and [that][x].", "Adds a Number to this list and that."),
             ("Adds <b>two</b> numbers into a Vec<T>.<br/>", "Adds two numbers into a Vec<T>."),
+            ("Adds L{Number} to C{x}, a map{b} of I{it}.", "Adds Number to x, a map{b} of it."),
             ("<summary>Adds two numbers.</summary>", "Adds two numbers."),
             ("Adds two numbers, see https://x.org/y for it", "Adds two numbers, see for it"),
         ] {
-            assert_eq!(of_documentation(doc).as_deref(), Some(expected), "{doc}");
+            assert_eq!(query_of_doc(doc).as_deref(), Some(expected), "{doc}");
         }
         let long = format!("One two three. {}", "word ".repeat(100));
-        assert_eq!(of_documentation(&long).as_deref(), Some("One two three."));
+        assert_eq!(query_of_doc(&long).as_deref(), Some("One two three."));
     }
 
     #[test]
@@ -315,8 +339,8 @@ mod tests {
             ">>> add(1, 2, 3) is what it is",
             "----------",
         ] {
-            assert_eq!(of_documentation(doc), None, "{doc}");
+            assert_eq!(query_of_doc(doc), None, "{doc}");
         }
-        assert_eq!(of_documentation(&"word ".repeat(100)), None);
+        assert_eq!(query_of_doc(&"word ".repeat(100)), None);
     }
 }
