@@ -1,5 +1,4 @@
 // The model that comes with the package: the first call needs neither a model's name nor a network.
-import { execFileSync } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -9,8 +8,8 @@ import { EmbeddingEngine, countTokens, embed, embedBatch, embedChunks, listModel
 
 import { rejectsWith } from './helpers/errors.ts'
 import { NaiveStatic } from './helpers/naive-static.ts'
+import { ROOT, runCli } from './helpers/process.ts'
 
-const ROOT = join(import.meta.dirname, '..')
 const naive = new NaiveStatic(join(ROOT, 'models/bundled'))
 
 const TEXTS = [
@@ -105,10 +104,9 @@ test('it is listed, first', (t) => {
 })
 
 test('the command line gives the same vector', async (t) => {
-  const line = execFileSync(process.execPath, [join(ROOT, 'dist/lib/cli/main.js'), 'embed', TEXTS[0]!, '--json'], {
-    encoding: 'utf8',
-  })
-  const { embedding } = JSON.parse(line) as { embedding: number[] }
+  const { stdout, code, stderr } = await runCli(['embed', TEXTS[0]!])
+  t.is(code, 0, stderr)
+  const { embedding } = JSON.parse(stdout) as { embedding: number[] }
   const ours = await embed(TEXTS[0]!)
   t.deepEqual(Float32Array.from(embedding), ours.embedding)
 })
