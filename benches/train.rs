@@ -18,7 +18,7 @@ fn main() {
     let zipf = Zipf::new();
     let examples: Vec<Example> = (0..EXAMPLES)
         .map(|group| {
-            let [query, document] = [13, 110].map(|tokens| zipf.bag(tokens, &mut random));
+            let [query, document] = [13, 84].map(|tokens| zipf.bag(tokens, &mut random));
             Example { query, document, group: group as u64 }
         })
         .collect();
