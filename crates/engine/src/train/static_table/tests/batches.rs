@@ -11,8 +11,9 @@ use super::bags;
 #[test]
 fn groups_never_share_a_batch() {
     // A third are alone, the others of 40 groups of uneven size.
-    let group =
-        |example: usize| if example % 3 == 0 { example as u64 } else { 5_000_000 + (example * example % 40) as u64 };
+    let group = |example: usize| {
+        if example.is_multiple_of(3) { example as u64 } else { 5_000_000 + (example * example % 40) as u64 }
+    };
     for seed in 0..5 {
         let batches = plan(3_000, 64, 2, group, &mut Random::at(seed, &[]));
         let mut seen = HashSet::new();

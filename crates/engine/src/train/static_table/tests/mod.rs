@@ -1,5 +1,7 @@
 //! The trainer against independent computations in f64, and its promises.
 
+#![allow(clippy::unwrap_used)]
+
 mod adam;
 mod batches;
 mod gradients;

@@ -42,11 +42,12 @@ impl Naive {
         for (cut, weight) in widths {
             let q: Vec<_> = queries.iter().map(|bag| self.embed(bag, *cut)).collect();
             let d: Vec<_> = documents.iter().map(|bag| self.embed(bag, *cut)).collect();
-            let e = |i: usize, j: usize| (dot(&q[i], &d[j]) / temperature).exp();
+            let e: Vec<Vec<f64>> =
+                q.iter().map(|q| d.iter().map(|d| (dot(q, d) / temperature).exp()).collect()).collect();
             let mut total = 0.0;
             for i in 0..n {
-                let of_documents = e(i, i) / (0..n).map(|j| e(i, j)).sum::<f64>();
-                let of_queries = e(i, i) / (0..n).map(|j| e(j, i)).sum::<f64>();
+                let of_documents = e[i][i] / e[i].iter().sum::<f64>();
+                let of_queries = e[i][i] / e.iter().map(|row| row[i]).sum::<f64>();
                 total -= of_documents.ln() / 2.0 + of_queries.ln() / 2.0;
             }
             loss += f64::from(*weight) * total / n as f64;
