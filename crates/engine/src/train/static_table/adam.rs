@@ -13,10 +13,9 @@ const ROWS: usize = 16;
 
 /// The running means of gradients and of their squares.
 ///
-/// Updates are dense: a token that a step does not have gets the gradient 0, so that its means decay and
-/// it moves on by what is left of them. This is Adam as published; "lazy" Adam, which leaves such
-/// rows alone, is another algorithm that gives rare tokens shorter steps. It would save little here: a step's
-/// time is in the products of matrices.
+/// Updates are dense by default: that is Adam as published, and what libraries without sparse gradients do, so that
+/// published learning rates carry over. One pass over each row both sums its gradient and updates it, so that the
+/// gradient of the table is never in memory.
 pub(super) struct Moments {
     rows: [Vec<f32>; 2],
     weights: [Vec<f32>; 2],
@@ -79,6 +78,9 @@ impl Moments {
                                 let range = index * width..(index + 1) * width;
                                 let row = &mut rows[range.clone()];
                                 let entries = by_token.entries(block * ROWS + index);
+                                if adam.lazy && entries.is_empty() {
+                                    continue;
+                                }
                                 let by_weight = row_gradient(entries, sums, row, *weight, gradient);
                                 let means = moments.0[range.clone()].iter_mut();
                                 let squares = moments.1[range].iter_mut();

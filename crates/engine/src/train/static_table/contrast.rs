@@ -184,7 +184,8 @@ pub(super) fn normalise(sum: &[f32], unit: &mut [f32]) -> f32 {
         unit.fill(0.0);
         return 0.0;
     }
-    let scale = 1.0 / norm;
+    // An overflow must show in the loss: divided by infinity it would look like a text without direction.
+    let scale = if norm.is_finite() { 1.0 / norm } else { f32::NAN };
     unit.iter_mut().zip(sum).for_each(|(unit, sum)| *unit = sum * scale);
     norm
 }

@@ -19,6 +19,12 @@ impl Random {
         }))
     }
 
+    /// The plain generator from a state.
+    #[cfg(test)]
+    pub(super) fn from_state(state: u64) -> Self {
+        Random(state)
+    }
+
     /// 64 random bits.
     pub(super) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(GOLDEN);
