@@ -19,7 +19,7 @@ fn main() {
     let examples: Vec<Example> = (0..EXAMPLES)
         .map(|group| {
             let [query, document] = [13, 84].map(|tokens| zipf.bag(tokens, &mut random));
-            Example { query, document, group: group as u64 }
+            Example { query, document, group: group as u64, cluster: 0 }
         })
         .collect();
     let mean = |of: fn(&Example) -> &Bag| {

@@ -65,9 +65,15 @@ pub fn examples(tokenizer: &WordTokenizer, pairs: &[Pair], template: &Template) 
     let examples: Vec<Example> = pairs
         .par_iter()
         .map(|pair| {
-            let digest = Sha256::digest(pair.query.to_lowercase());
-            let group = digest.iter().take(8).fold(0u64, |group, byte| group << 8 | u64::from(*byte));
-            Example { query: bag(tokenizer, &pair.query), document: bag(tokenizer, &pair.document(template)), group }
+            let number = |text: &str| {
+                Sha256::digest(text).iter().take(8).fold(0u64, |number, byte| number << 8 | u64::from(*byte))
+            };
+            Example {
+                query: bag(tokenizer, &pair.query),
+                document: bag(tokenizer, &pair.document(template)),
+                group: number(&pair.query.to_lowercase()),
+                cluster: number(&pair.package),
+            }
         })
         .collect();
     examples.into_iter().filter(|example| !example.query.ids.is_empty() && !example.document.ids.is_empty()).collect()

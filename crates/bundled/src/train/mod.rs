@@ -81,6 +81,7 @@ impl Plan {
                 "--teacher-texts" => plan.teacher_texts = count()?,
                 "--teacher-names" => plan.teacher_names = count()?,
                 "--epochs" => plan.fit.epochs = count()?,
+                "--block" => plan.fit.block = count()?,
                 "--batch" => plan.fit.batch = count()?,
                 "--rate" => (plan.fit.learning_rate, plan.fit.weight_learning_rate) = (number()?, number()? / 2.0),
                 "--dropout" => plan.fit.dropout = number()?,

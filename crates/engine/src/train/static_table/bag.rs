@@ -29,4 +29,7 @@ pub struct Example {
     /// Examples of equal group never stand in one batch, where each would be a wrong negative of the
     /// other: give those with the same code, or the same query, one group.
     pub group: u64,
+    /// Examples of one cluster, such as a package, are harder negatives of each other than those of different ones:
+    /// see [`FitOptions::block`](super::FitOptions::block).
+    pub cluster: u64,
 }

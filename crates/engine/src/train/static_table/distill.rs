@@ -1,7 +1,7 @@
 //! Training towards a teacher's vectors.
 
 use super::bag::Bag;
-use super::batches::plan;
+use super::batches::{plan, shuffled};
 use super::check;
 use super::cosine::Cosine;
 use super::minibatch::Dropout;
@@ -39,7 +39,7 @@ pub fn distill(
     let order = |epoch: usize| Random::at(options.seed, &[ORDER, epoch as u64]);
     // Each text is a group of its own: nothing clashes.
     let epochs: Vec<_> = (0..options.epochs)
-        .map(|epoch| plan(bags.len(), options.batch, 1, |bag| bag as u64, &mut order(epoch)))
+        .map(|epoch| plan(shuffled(bags.len(), &mut order(epoch)), options.batch, 1, |bag| bag as u64))
         .collect();
     let schedule = Schedule {
         rates: [options.learning_rate, options.weight_learning_rate],

@@ -1,7 +1,7 @@
 //! Training on pairs.
 
 use super::bag::Example;
-use super::batches::plan;
+use super::batches::{in_blocks, plan};
 use super::check;
 use super::contrast::Contrast;
 use super::minibatch::Dropout;
@@ -38,7 +38,9 @@ pub fn fit(
     for epoch in 0..options.epochs {
         cancel.check()?;
         let mut random = Random::at(options.seed, &[ORDER, epoch as u64]);
-        epochs.push(plan(examples.len(), options.batch, 2, group, &mut random));
+        let cluster = |example: usize| examples[example].cluster;
+        let order = in_blocks(examples.len(), options.block, cluster, &mut random);
+        epochs.push(plan(order, options.batch, 2, group));
     }
     let schedule = Schedule {
         rates: [options.learning_rate, options.weight_learning_rate],

@@ -47,6 +47,8 @@ pub struct FitOptions {
     /// Matryoshka losses: how many of the first dimensions are kept, and the weight of the loss on
     /// them; 384 at 1, 192 at 0.5, 96 at 0.25.
     pub widths: Vec<(usize, f32)>,
+    /// How many examples of one cluster come into a batch together, as hard negatives of each other; 1: as they fall.
+    pub block: usize,
     /// Seed of the order of examples and of dropout; 0.
     pub seed: u64,
     /// The optimiser's constants.
@@ -67,6 +69,7 @@ impl Default for FitOptions {
             dropout_occurrences: false,
             // The full width is what most use; the cuts train the same rows once more, so they need less.
             widths: vec![(384, 1.0), (192, 0.5), (96, 0.25)],
+            block: 1,
             seed: 0,
             adam: Adam::default(),
         }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::super::Bag;
-use super::super::batches::plan;
+use super::super::batches::{in_blocks, plan, shuffled};
 use super::super::minibatch::{ByToken, Dropout, Minibatch};
 use super::super::random::Random;
 use super::bags;
@@ -15,7 +15,7 @@ fn groups_never_share_a_batch() {
         if example.is_multiple_of(3) { example as u64 } else { 5_000_000 + (example * example % 40) as u64 }
     };
     for seed in 0..5 {
-        let batches = plan(3_000, 64, 2, group, &mut Random::at(seed, &[]));
+        let batches = plan(shuffled(3_000, &mut Random::at(seed, &[])), 64, 2, group);
         let mut seen = HashSet::new();
         for batch in &batches {
             let groups: HashSet<_> = batch.iter().map(|example| group(*example as usize)).collect();
@@ -28,17 +28,30 @@ fn groups_never_share_a_batch() {
 }
 
 #[test]
+fn blocks_hold_one_cluster() {
+    let cluster = |example: usize| (example % 7) as u64;
+    let mut random = Random::at(1, &[]);
+    let order = in_blocks(700, 16, cluster, &mut random);
+    assert_eq!(order.iter().collect::<HashSet<_>>().len(), 700);
+    // 100 of a cluster are six blocks of 16 and one of 4; two blocks of one cluster may meet.
+    let runs: Vec<usize> = order.chunk_by(|a, b| a % 7 == b % 7).map(<[u32]>::len).collect();
+    assert!(runs.iter().all(|run| run % 4 == 0) && runs.len() > 30, "{runs:?}");
+    assert_ne!(in_blocks(700, 16, cluster, &mut random), order);
+    assert_eq!(in_blocks(9, 1, cluster, &mut Random::at(2, &[])), shuffled(9, &mut Random::at(2, &[])));
+}
+
+#[test]
 fn all_examples_come_up_if_nothing_clashes() {
-    let batches = plan(1_000, 64, 2, |example| example as u64, &mut Random::at(1, &[]));
+    let batches = plan(shuffled(1_000, &mut Random::at(1, &[])), 64, 2, |example| example as u64);
     // 15 · 64 = 960; 40 is more than a half.
     assert_eq!(batches.iter().map(Vec::len).collect::<Vec<_>>(), [vec![64; 15], vec![40]].concat());
     assert_eq!(batches.concat().into_iter().collect::<HashSet<_>>().len(), 1_000);
     assert_ne!(batches.concat(), (0..1_000).collect::<Vec<_>>());
     // 31 are less than a half, and sit out; alone they are all there is.
-    assert_eq!(plan(95, 64, 2, |example| example as u64, &mut Random::at(1, &[])).len(), 1);
-    assert_eq!(plan(31, 64, 2, |example| example as u64, &mut Random::at(1, &[])).concat().len(), 31);
-    assert!(plan(9, 64, 2, |_| 3, &mut Random::at(1, &[])).is_empty());
-    assert!(plan(0, 64, 1, |_| 3, &mut Random::at(1, &[])).is_empty());
+    assert_eq!(plan(shuffled(95, &mut Random::at(1, &[])), 64, 2, |example| example as u64).len(), 1);
+    assert_eq!(plan(shuffled(31, &mut Random::at(1, &[])), 64, 2, |example| example as u64).concat().len(), 31);
+    assert!(plan(shuffled(9, &mut Random::at(1, &[])), 64, 2, |_| 3).is_empty());
+    assert!(plan(shuffled(0, &mut Random::at(1, &[])), 64, 1, |_| 3).is_empty());
 }
 
 fn dropped(bag: &Bag, dropout: Dropout, seed: u64) -> Bag {

@@ -40,7 +40,7 @@ fn toy(topics: usize, pairs: usize, seed: u64) -> (Vec<Example>, usize) {
     };
     let example = |pair: usize| {
         let topic = pair % topics;
-        Example { query: text(8 * topic), document: text(8 * topic + 4), group: topic as u64 }
+        Example { query: text(8 * topic), document: text(8 * topic + 4), group: topic as u64, cluster: 0 }
     };
     ((0..pairs).map(example).collect(), vocabulary)
 }
