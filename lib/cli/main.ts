@@ -6,6 +6,7 @@ import { addDoctorCommand } from './doctor.ts'
 import { addEmbedCommand } from './embed.ts'
 import { EXIT, Interrupted, failureCode, messageOf, unwatchInterrupt, watchInterrupt } from './exit.ts'
 import { addModelsCommand } from './models.ts'
+import { addSearchCommand } from './search.ts'
 
 const program = new Command('embedding-engine')
   .description('Text and code embeddings, computed on this machine.')
@@ -14,6 +15,7 @@ const program = new Command('embedding-engine')
   .exitOverride()
   .configureHelp({ showGlobalOptions: false })
 
+addSearchCommand(program)
 addEmbedCommand(program)
 addDoctorCommand(program)
 addModelsCommand(program)

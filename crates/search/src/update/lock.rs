@@ -31,7 +31,7 @@ impl Lock {
             }
             if !told {
                 let message = "Another update of this index is running; this one begins when it has ended.".to_owned();
-                reporter.send(IndexEvent::Engine(Event::Notice { level: Level::Info, message }));
+                reporter.send(IndexEvent::Engine(Event::Notice { level: Level::Warn, message }));
                 told = true;
             }
             cancel.check()?;
