@@ -59,8 +59,10 @@ async function fromPypi(entry) {
   const [name, version] = parsed(entry)
   const folder = await folderOf('pypi', name, async (partial) => {
     const which = version ? `${name}==${version}` : name
-    // Wheels: reading the metadata of a source package would run its set-up.
-    const flags = ['-m', 'pip', 'download', '--quiet', '--no-deps', '--only-binary', ':all:', '--dest', partial]
+    // Wheels: reading the metadata of a source package would run its set-up. Of one system, so that the packages do
+    // not depend on this one; of this system because its wheels bring no CUDA.
+    const system = ['--platform', 'macosx_14_0_arm64', '--python-version', '3.13']
+    const flags = ['-m', 'pip', 'download', '--quiet', '--no-deps', '--only-binary', ':all:', ...system, '--dest', partial]
     await output('python3', [...flags, which])
     const wheel = readdirSync(partial).find((file) => file.endsWith('.whl'))
     await output('python3', ['-m', 'zipfile', '-e', wheel, '.'], partial)
@@ -70,7 +72,7 @@ async function fromPypi(entry) {
   return { name, ...ofPythonMetadata(readFileSync(join(folder, info, 'METADATA'), 'utf8')), roots: [folder] }
 }
 
-/** A crate with those of its dependencies that live in the same repository: large projects publish many. */
+/** A crate with those that live in the same repository, as large projects publish many, and those that it needs. */
 async function fromCrates(entry) {
   const [name, version] = parsed(entry)
   const manifest = join(OUT, 'manifests', name, 'Cargo.toml')
@@ -83,27 +85,39 @@ async function fromCrates(entry) {
       `[package]\nname = "fetch"\nedition = "2024"\n[dependencies]\n"${name}" = "${requirement}"\n[workspace]\n`,
     )
   }
-  const platform = ['--filter-platform', 'x86_64-unknown-linux-gnu']
-  const flags = ['metadata', '--format-version', '1', ...platform, '--manifest-path', manifest]
-  const { packages } = JSON.parse(await output('cargo', flags))
-  const repository = ({ repository: address }) => (address ?? '').replace(/(\.git)?\/?(\/tree\/.*)?$/, '').toLowerCase()
-  const own = packages.find((found) => found.name === name)
-  const siblings = packages.filter((found) => found === own || (repository(own) && repository(found) === repository(own)))
+  const all = await crates(manifest)
+  const own = all.find((found) => found.name === name)
+  const isSibling = (found) => found === own || (found.repository !== '' && found.repository === own.repository)
   const folder = await folderOf('crates', name, (partial) => {
-    for (const { manifest_path: path } of siblings) cpSync(dirname(path), join(partial, basename(dirname(path))), { recursive: true })
+    for (const { roots } of all.filter(isSibling)) {
+      cpSync(roots[0], join(partial, basename(roots[0])), { recursive: true })
+    }
   })
-  const license = [...new Set(siblings.map((found) => found.license ?? ''))].toSorted()
-  return { name, version: own.version, license: license.length > 1 ? license.map((of) => `(${of})`).join(' AND ') : license[0], roots: [folder] }
+  const licenses = [...new Set(all.filter(isSibling).map((found) => found.license))].toSorted()
+  const license = licenses.length > 1 ? licenses.map((of) => `(${of})`).join(' AND ') : licenses[0]
+  const needs = all.filter((found) => !isSibling(found))
+  return { ...own, license, roots: [folder], needs }
+}
+
+/** The crates that a manifest needs, as cargo has them in its cache. */
+async function crates(manifest, ...flags) {
+  const platform = ['--filter-platform', 'x86_64-unknown-linux-gnu']
+  const all = ['metadata', '--format-version', '1', ...platform, ...flags, '--manifest-path', manifest]
+  const { packages } = JSON.parse(await output('cargo', all))
+  return packages
+    .filter(({ source }) => source !== null)
+    .map(({ name, version, license, repository, manifest_path: path }) => ({
+      registry: 'crates',
+      name,
+      version,
+      license: license ?? '',
+      repository: (repository ?? '').replace(/(\.git)?\/?(\/tree\/.*)?$/, '').toLowerCase(),
+      roots: [dirname(path)],
+    }))
 }
 
 /** What builds have brought anyway. */
 async function present() {
-  const { packages } = JSON.parse(await output('cargo', ['metadata', '--format-version', '1', '--locked'], ROOT))
-  const crates = packages
-    .filter(({ source }) => source !== null)
-    .map(({ name, version, license, manifest_path: path }) => ({
-      registry: 'crates', name, version, license: license ?? '', roots: [dirname(path)],
-    }))
   const python = JSON.parse(
     await output('python3', ['-c', 'import sys,sysconfig,json;print(json.dumps([sysconfig.get_paths()["stdlib"],sys.version.split()[0]]))']),
   )
@@ -115,7 +129,7 @@ async function present() {
       return { registry: 'npm', name, version, license: typeof license === 'string' ? license : '', roots: [join(ROOT, path)] }
     })
   return [
-    ...crates,
+    ...(await crates(join(ROOT, 'Cargo.toml'), '--locked')),
     ...modules,
     { registry: 'python', name: 'python-standard-library', version: python[1], license: 'PSF-2.0', roots: [python[0]] },
   ].map((source) => ({ ...source, split: 'train' }))
@@ -150,7 +164,7 @@ function card(packages, dropped) {
 
 Written by \`node scripts/gather-pairs.mjs\` from the packages that \`crates/bundled/packages.json\` names and those that builds of this repository bring anyway. The pairs are not kept here: the script makes them again.
 
-A pair is a **query**, the first paragraph of what the documentation of a function, method or class says (3 to 80 words, without tags, links and signs), and its **code** without that documentation. Left out are tests, generated, minified and vendored files, units of almost no code, licences, to-dos, directives, and whatever is said of more than three names. No query and no code occurs twice, and none of the held-out packages' occurs in the training pairs. A package gives 5,000 pairs at most, chosen by hash, evenly over its files. Packages are taken only under a licence that \`scripts/licences.mjs\` allows by name; crates count with those of the same repository.
+A pair is a **query**, the first paragraph of what the documentation of a function, method or class says (3 to 80 words, without tags, links and signs), and its **code** without that documentation. Left out are tests, generated, minified and vendored files, units of almost no code, licences, to-dos, directives, and whatever is said of more than three names. No query and no code occurs twice, and none of the held-out packages' occurs in the training pairs. A package gives 5,000 pairs at most, chosen by hash, evenly over its files. Packages are taken only under a licence that \`scripts/licences.mjs\` allows by name; crates count with those of the same repository, and what they depend on is taken as well.
 
 | | packages | pairs |
 |---|---|---|
@@ -188,12 +202,19 @@ await main(async () => {
       throw new SetupError(`${entry} of ${registry} cannot be fetched: ${error.message}`)
     }
   })
-  // A package that is named, or held out, is not taken a second time from what builds brought.
+  // What is named is not taken a second time from what builds brought, nor is what lives with something held out.
   const key = ({ registry, name }) => `${registry} ${name}`
   const taken = new Set(named.map(key))
+  const apart = new Set(named.filter(({ split, repository }) => split !== 'train' && repository).map((one) => one.repository))
+  const own = new Set(named.flatMap(({ repository }) => repository || []))
+  const needed = named.flatMap(({ needs = [] }) => needs.map((source) => ({ ...source, split: 'train' })))
   const unique = new Map()
-  for (const source of await present()) if (!taken.has(key(source))) unique.set(`${key(source)} ${source.version}`, source)
-  const all = [...named, ...unique.values()]
+  for (const source of [...(await present()), ...needed]) {
+    const { repository } = source
+    if (taken.has(key(source)) || apart.has(repository) || own.has(repository)) continue
+    unique.set(`${key(source)} ${source.version}`, source)
+  }
+  const all = [...named.map(({ needs: _, ...source }) => source), ...unique.values()]
   const dropped = all.filter(({ license }) => !isAllowed(license))
   for (const { name, license } of dropped) console.log(`[pairs] dropped: ${name} (${license || 'no licence named'})`)
   const sources = all.filter(({ license }) => isAllowed(license))

@@ -14,10 +14,11 @@ mod split;
 mod template;
 mod units;
 
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
-use tree_sitter::{Parser, Tree};
+use tree_sitter::{ParseOptions, ParseState, Parser, Tree};
 
 pub use blank::{blank_docs, blank_name};
 pub use files::{Entry, FileOptions, Files, Found, Skip};
@@ -29,6 +30,10 @@ use units::{Cut, Unit};
 
 /// Bytes of a chunk, unless [`Options`] say otherwise: about 500 tokens of code.
 pub const DEFAULT_MAX_BYTES: usize = 2000;
+
+/// A text that takes longer to parse is cut as one of no language: grammars take time in the square of the length for
+/// some heaps of signs that are no code (50 kB of `<` in Bash: 3 s). Code takes a hundredth of this.
+const MAX_PARSE: Duration = Duration::from_secs(10);
 
 /// How to cut.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -145,7 +150,14 @@ fn parse(text: &str, language: Language) -> Option<Tree> {
     // The scanner of tree-sitter-bash asks C's `isdigit` about characters that it has no answer for, and that reads
     // outside of a table: it crashes the process. Letters in their place give the same tree, byte for byte.
     let masked = (language == Language::Bash && !text.is_ascii()).then(|| mask(text));
-    parser.parse(masked.as_deref().unwrap_or(text.as_bytes()), None)
+    let bytes = masked.as_deref().unwrap_or(text.as_bytes());
+    let begin = Instant::now();
+    let mut progress = |_: &ParseState| match begin.elapsed() < MAX_PARSE {
+        true => ControlFlow::Continue(()),
+        false => ControlFlow::Break(()),
+    };
+    let mut read = |at: usize, _| bytes.get(at..).unwrap_or_default();
+    parser.parse_with_options(&mut read, None, Some(ParseOptions::new().progress_callback(&mut progress)))
 }
 
 fn mask(text: &str) -> Vec<u8> {

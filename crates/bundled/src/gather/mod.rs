@@ -69,6 +69,8 @@ struct Row {
     registry: String,
     license: String,
     split: Split,
+    /// Before any choice among them.
+    offered: usize,
     pairs: usize,
     languages: BTreeMap<&'static str, usize>,
 }
@@ -83,13 +85,15 @@ pub fn run(options: &[String]) -> Result<(), String> {
     sources
         .sort_by(|a, b| (a.split, &a.registry, &a.name, &a.version).cmp(&(b.split, &b.registry, &b.name, &b.version)));
     let candidates: Vec<Vec<Pair>> = sources.par_iter().map(package::pairs).collect();
+    let offered: Vec<usize> = candidates.iter().map(Vec::len).collect();
     let chosen = select::select(candidates);
     fs::create_dir_all(&out).map_err(|error| format!("{} cannot be made: {error}", out.display()))?;
     for split in Split::ALL {
         let pairs = sources.iter().zip(&chosen).filter(|(source, _)| source.split == split);
         write(&out.join(split.file()), pairs.flat_map(|(_, pairs)| pairs))?;
     }
-    let rows: Vec<Row> = sources.into_iter().zip(&chosen).map(|(source, pairs)| row(source, pairs)).collect();
+    let rows = sources.into_iter().zip(offered).zip(&chosen);
+    let rows: Vec<Row> = rows.map(|((source, offered), pairs)| row(source, offered, pairs)).collect();
     report(&rows);
     let path = out.join("packages.json");
     let json = serde_json::to_vec_pretty(&rows).map_err(|error| error.to_string())?;
@@ -106,13 +110,13 @@ fn write<'p>(path: &Path, pairs: impl Iterator<Item = &'p Pair>) -> Result<(), S
     file.flush().map_err(failed)
 }
 
-fn row(source: Source, pairs: &[Pair]) -> Row {
+fn row(source: Source, offered: usize, pairs: &[Pair]) -> Row {
     let Source { name, version, registry, license, split, .. } = source;
     let mut languages = BTreeMap::new();
     for pair in pairs {
         *languages.entry(pair.language).or_default() += 1;
     }
-    Row { name, version, registry, license, split, pairs: pairs.len(), languages }
+    Row { name, version, registry, license, split, offered, pairs: pairs.len(), languages }
 }
 
 fn report(rows: &[Row]) {
@@ -124,7 +128,7 @@ fn report(rows: &[Row]) {
         }
         println!("{split:?}: {} pairs {languages:?}", of().map(|row| row.pairs).sum::<usize>());
         for row in of().filter(|row| row.pairs > 0) {
-            println!("  {:6} {} {} {}", row.pairs, row.registry, row.name, row.version);
+            println!("  {:6} of {:6} {} {} {}", row.pairs, row.offered, row.registry, row.name, row.version);
         }
     }
 }
