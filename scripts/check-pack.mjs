@@ -1,7 +1,7 @@
 // npm run pack:check: installs the packed tarballs into an empty project, as a user would, without Rust and without
 // our development dependencies, and uses them there.
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 
@@ -78,6 +78,20 @@ await main(async () => {
           ),
         ),
       ),
+      check('embedding-engine/train', () => {
+        mkdirSync(join(project, 'code'))
+        writeFileSync(
+          join(project, 'code', 'a.py'),
+          'def lines(path):\n    """Reads the lines of a file."""\n    with open(path) as file:\n        return [line.strip() for line in file if line != path]\n',
+        )
+        return node(
+          `import { evaluate } from 'embedding-engine/train'
+          const { queries, rows } = await evaluate({ folder: 'code', model: ${JSON.stringify(join(models, MODELS[0]))} })
+          if (queries !== 1 || rows.length !== 10) throw new Error(queries + ' queries, ' + rows.length + ' rows')
+          console.log(rows.length, 'rows')`,
+          '--input-type=module',
+        )
+      }),
       check('command line: embed', () => {
         const line = JSON.parse(cli('embed', 'Hello', '--model', join(models, MODELS[0])))
         assert(line.embedding.length > 0, 'no embedding')
@@ -93,6 +107,11 @@ await main(async () => {
         writeFileSync(
           join(project, 'user.ts'),
           `import { embed, embedBatch } from 'embedding-engine'
+          import type { CallOptions } from 'embedding-engine'
+          import { evaluate } from 'embedding-engine/train'
+          import type { EvaluateOptions } from 'embedding-engine/train'
+          const options: EvaluateOptions & Pick<CallOptions, 'model'> = { folder: '.' }
+          export const ndcg: number = (await evaluate(options)).rows[0]!.metrics.ndcg10.value
           const { embedding } = await embed('a')
           export const floats: Float32Array = embedding
           export const bytes: Int8Array = (await embedBatch(['a'], { precision: 'int8' })).data
