@@ -26,6 +26,8 @@ pub(super) struct Settings {
     pub(super) authorization: Option<HeaderValue>,
     pub(super) offline: bool,
     pub(super) stall: Duration,
+    /// Whether the cache may have links; not with `HF_HUB_DISABLE_SYMLINKS`.
+    pub(super) links: bool,
 }
 
 impl fmt::Debug for Settings {
@@ -36,6 +38,7 @@ impl fmt::Debug for Settings {
             .field("authorized", &self.authorization.is_some())
             .field("offline", &self.offline)
             .field("stall", &self.stall)
+            .field("links", &self.links)
             .finish()
     }
 }
@@ -56,6 +59,7 @@ impl Settings {
             stall: stall
                 .filter(|seconds| (0.001..1e6).contains(seconds))
                 .map_or(DEFAULT_STALL, Duration::from_secs_f64),
+            links: !env("HF_HUB_DISABLE_SYMLINKS").is_some_and(|value| is_true(&value)),
         })
     }
 }
@@ -161,6 +165,7 @@ mod tests {
         assert_eq!(env.endpoint.as_str(), "http://127.0.0.1:9/mirror");
         assert_eq!((bearer(&env), env.offline), (Some("Bearer hf_env"), true));
         assert_eq!(env.stall, Duration::from_millis(1500));
+        assert!(env.links && !resolve(&HubConfig::default(), &[("HF_HUB_DISABLE_SYMLINKS", "1")]).unwrap().links);
         let config = HubConfig {
             endpoint: Some("https://own".into()),
             token: Some("hf_own".into()),

@@ -11,6 +11,7 @@ mod status;
 mod tls;
 mod transfer;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -25,7 +26,7 @@ use self::http::Http;
 use self::retry::{Failure, Patience};
 use self::transfer::{Transfers, Wanted};
 use super::cache::is_commit;
-use super::layout::Repository;
+use super::layout::{Repository, Unlinked};
 use super::listing::{self, Files, Listing, is_hash, is_there};
 use super::progress::{OnFile, Progress};
 use super::settings::Settings;
@@ -91,7 +92,7 @@ pub(super) fn fetch(
             None if is_commit(order.revision) => order.revision.to_owned(),
             None => api::commit(&http, asked, Patience::default()).await?,
         };
-        let repository = Repository::new(order.cache, order.id);
+        let repository = Repository::new(order.cache, order.id).with_links(settings.links);
         let (files, known) = match listing::read(&repository, &commit) {
             Some(files) => (files, true),
             None => (api::files(&http, asked, &commit).await?, false),
@@ -197,11 +198,14 @@ impl Rounds<'_> {
                     },
                 }
             };
-            size = linked.size;
-            hash = linked.etag.filter(|etag| is_hash(etag, 40) || is_hash(etag, 64));
+            size = size.or(linked.size);
+            hash = hash.or(linked.etag.filter(|etag| is_hash(etag, 40) || is_hash(etag, 64)));
         }
         match (size, hash) {
-            (Some(size), Some(hash)) => Ok(Wanted { file: file.to_owned(), url, size, hash }),
+            (Some(size), Some(hash)) => {
+                let place = self.transfers.repository.snapshot(self.commit).join(file);
+                Ok(Wanted { file: file.to_owned(), place, url, size, hash })
+            }
             _ => {
                 let url = http::shown(&url);
                 let message = format!(
@@ -248,15 +252,14 @@ impl Rounds<'_> {
     /// Fetches all of a round, and then makes them known in the snapshot.
     async fn fetch_all(&self, wanted: Vec<Wanted>) -> Result<u64> {
         let repository = &self.transfers.repository;
-        let mut to_fetch = Vec::new();
-        for wanted in &wanted {
-            // Of another revision, or fetched by an earlier call that was killed before it could say so.
-            if !is_there(&repository.blob(&wanted.hash), wanted.size) {
-                self.transfers.progress.initiate(&wanted.file, wanted.size);
-                to_fetch.push(wanted.clone());
-            }
+        let is_fetched = |wanted: &Wanted| is_there(&repository.blob(&wanted.hash), wanted.size);
+        // The others are of another revision, or fetched by an earlier call that was killed before it could say so.
+        let new: Vec<Wanted> = wanted.iter().filter(|wanted| !is_fetched(wanted)).cloned().collect();
+        let new_hashes: BTreeSet<String> = new.iter().map(|wanted| wanted.hash.clone()).collect();
+        for wanted in &new {
+            self.transfers.progress.initiate(&wanted.file, wanted.size);
         }
-        let mut to_fetch = to_fetch.into_iter();
+        let mut to_fetch = new.into_iter();
         let mut running = JoinSet::new();
         let mut downloaded = 0;
         loop {
@@ -279,8 +282,14 @@ impl Rounds<'_> {
                 Some(Err(_)) => return Err(Error::internal("A transfer ended without a result.")),
             }
         }
-        for wanted in &wanted {
-            repository.link(self.commit, &wanted.file, &wanted.hash)?;
+        for (index, next) in wanted.iter().enumerate() {
+            // Another process, on a disk without links, made the blob the file.
+            if !is_fetched(next) && is_there(&next.place, next.size) {
+                continue;
+            }
+            let again = wanted[index + 1..].iter().any(|later| later.hash == next.hash);
+            let unlinked = if new_hashes.contains(&next.hash) && !again { Unlinked::Move } else { Unlinked::Copy };
+            repository.link(self.commit, &next.file, &next.hash, unlinked)?;
         }
         Ok(downloaded)
     }
