@@ -107,7 +107,7 @@ fn token(config: &HubConfig, env: Env<'_>) -> Option<(String, &'static str)> {
         let text = text.trim().to_owned();
         (!text.is_empty()).then_some(text)
     };
-    if let Some(token) = config.token.clone().and_then(clean) {
+    if let Some(token) = config.token.as_ref().and_then(|token| clean(token.reveal().to_owned())) {
         return Some((token, "token"));
     }
     if env("HF_HUB_DISABLE_IMPLICIT_TOKEN").is_some_and(|value| is_true(&value)) {
@@ -174,7 +174,7 @@ mod tests {
         };
         let own = resolve(&config, &variables).unwrap();
         assert_eq!((own.endpoint.as_str(), bearer(&own), own.offline), ("https://own/", Some("Bearer hf_own"), false));
-        assert!(!format!("{own:?}").contains("hf_own"));
+        assert!(!format!("{own:?} {config:?}").contains("hf_own"));
     }
 
     #[test]
