@@ -67,7 +67,7 @@ pub fn obtain(model: &str, config: &HubConfig, wishes: Wishes<'_>, cancel: &Canc
         return Ok(Obtained { located, downloaded: 0 });
     }
     let wanted = revision.unwrap_or("main");
-    let mut order = Order { id: &id, revision: wanted, commit: None, cache: &cache, known };
+    let mut order = Order { id: &id, revision: wanted, commit: None, cache: &cache, known, spare: cached.is_some() };
     if let Some(located) = &cached {
         if is_commit(wanted) {
             return Ok(Obtained { located: located.clone(), downloaded: 0 });

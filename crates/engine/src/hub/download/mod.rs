@@ -52,6 +52,8 @@ pub(super) struct Order<'a> {
     pub(super) cache: &'a Path,
     /// Names that a mistyped one may have meant.
     pub(super) known: &'a [&'a str],
+    /// Another snapshot can be used in its place: nobody waits long for a hub that does not help.
+    pub(super) spare: bool,
 }
 
 /// Which files to have next.
@@ -95,10 +97,14 @@ pub(super) fn fetch(
         let repository = Repository::new(order.cache, order.id).with_links(settings.links);
         let (files, known) = match listing::read(&repository, &commit) {
             Some(files) => (files, true),
-            None => (api::files(&http, asked, &commit).await?, false),
+            None => {
+                let listed = api::files(&http, asked, &commit, Patience::unless(order.spare));
+                let limit = if order.spare { QUICK } else { Duration::MAX };
+                (timeout(limit, listed).await.unwrap_or_else(|_| Err(no_answer()))?, false)
+            }
         };
         let progress = Progress::new(order.id, on_file);
-        let transfers = Transfers { http, repository, progress, cancel: cancel.clone() };
+        let transfers = Transfers { http, repository, progress, cancel: cancel.clone(), spare: order.spare };
         let round = Rounds { asked, commit: &commit, files: &files, known, transfers: Arc::new(transfers) };
         let downloaded = round.run(select).await?;
         if !is_commit(order.revision) {
@@ -114,11 +120,12 @@ pub(super) fn quick_commit(settings: &Settings, id: &str, revision: &str, cancel
     run(cancel, async {
         let http = Http::new(settings)?;
         let asked = Asked { id, revision, known: &[id] };
-        timeout(QUICK, api::commit(&http, asked, Patience::none())).await.unwrap_or_else(|_| {
-            let message = format!("The hub did not answer within {} s.", QUICK.as_secs_f32());
-            Err(Error::new(Code::DownloadFailed, message))
-        })
+        timeout(QUICK, api::commit(&http, asked, Patience::none())).await.unwrap_or_else(|_| Err(no_answer()))
     })
+}
+
+fn no_answer() -> Error {
+    Error::new(Code::DownloadFailed, format!("The hub did not answer within {} s.", QUICK.as_secs_f32()))
 }
 
 /// Runs on this thread until it is done or cancelled.

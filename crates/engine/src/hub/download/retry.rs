@@ -47,21 +47,27 @@ impl From<Error> for Failure {
 }
 
 /// Counts attempts in vain.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct Patience {
     failed: u32,
     none: bool,
 }
 
 impl Patience {
-    /// One attempt, and no other.
+    /// One attempt and no other, until something comes.
     pub(super) fn none() -> Self {
         Patience { none: true, ..Patience::default() }
+    }
+
+    /// None for those who have something else to fall back on.
+    pub(super) fn unless(spare: bool) -> Self {
+        Patience { none: spare, ..Patience::default() }
     }
 
     /// Something came: the count begins anew.
     pub(super) fn progressed(&mut self) {
         self.failed = 0;
+        self.none = false;
     }
 
     /// Attempts so far.
@@ -146,6 +152,15 @@ mod tests {
         assert!(patience.next(None, true).is_some());
         assert!(patience.next(None, true).is_some());
         assert!(patience.next(None, true).is_none());
+    }
+
+    #[test]
+    fn who_has_something_else_does_not_wait_until_something_came() {
+        let mut patience = Patience::unless(true);
+        assert!(patience.next(None, false).is_none());
+        patience.progressed();
+        assert!(patience.next(None, false).is_some());
+        assert!(Patience::unless(false).next(None, false).is_some());
     }
 
     #[test]

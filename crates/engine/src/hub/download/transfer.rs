@@ -32,6 +32,8 @@ pub(super) struct Transfers {
     pub(super) repository: Repository,
     pub(super) progress: Arc<Progress>,
     pub(super) cancel: Cancel,
+    /// As in [`super::Order`].
+    pub(super) spare: bool,
 }
 
 /// A file whose size and hash are known.
@@ -57,7 +59,7 @@ impl Transfers {
             return Ok(0);
         }
         let mut partial = Partial::open(self.repository.incomplete(&wanted.hash), &wanted.hash)?;
-        let mut patience = Patience::default();
+        let mut patience = Patience::unless(self.spare);
         let mut received = 0;
         let mut wrong = 0;
         loop {
