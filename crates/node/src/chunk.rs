@@ -135,9 +135,14 @@ impl NativeFiles {
     pub fn next<'env>(&self, env: &'env Env) -> napi::Result<Object<'env>> {
         guarded_napi(|| {
             let (files, max_bytes) = (Arc::clone(&self.files), self.max_bytes);
-            promise(env, None, |json: String| json, |done| {
-                in_background("embedding-chunk", done, move || Ok(part(&files, max_bytes)));
-            })
+            promise(
+                env,
+                None,
+                |json: String| json,
+                |done| {
+                    in_background("embedding-chunk", done, move || Ok(part(&files, max_bytes)));
+                },
+            )
         })
     }
 }

@@ -113,7 +113,8 @@ impl Repository {
         let fresh = folder.join(format!(".{}.{}", unique(), file_name(file)));
         let up = "../".repeat(2 + file.matches('/').count());
         let target = format!("{up}blobs/{hash}");
-        let linked = if self.links { symlink(Path::new(&target), &fresh) } else { Err(io::ErrorKind::Unsupported.into()) };
+        let linked =
+            if self.links { symlink(Path::new(&target), &fresh) } else { Err(io::ErrorKind::Unsupported.into()) };
         let copy = || fs::copy(self.blob(hash), &fresh).map(drop);
         let made = linked.or_else(|_| match unlinked {
             Unlinked::Move => fs::rename(self.blob(hash), &fresh).or_else(|_| copy()),
