@@ -352,7 +352,7 @@ test('a name that is nearly right is answered with the right one', async (t) => 
 test('further files by glob, and only those', async (t) => {
   const hub = await startHub(t)
   hub.add('o/n', model('bert-dense'), COMMIT, { 'LICENSE.txt': 'MIT', 'docs/a/b.md': '#', 'x.bin': 'x' })
-  const { engine } = engineOn(t, hub)
+  const { engine, cache } = engineOn(t, hub)
   const { files, path, bytes } = await engine.download('o/n', { include: ['LICENSE*', 'docs/*'] })
   const names = new Set(files.map(({ file }) => file))
   t.true(names.has('LICENSE.txt') && names.has('docs/a/b.md') && !names.has('x.bin'))
@@ -363,6 +363,10 @@ test('further files by glob, and only those', async (t) => {
   t.is(readFileSync(join(path, 'LICENSE.txt'), 'utf8'), 'MIT')
   t.is((await engine.download('o/n')).downloadedBytes, 0)
   await rejectsWith(t, engine.download('o/n', { include: ['['] }), 'INVALID_OPTION', 'include')
+  // Without a network: those that are there, and not those that are not.
+  const { engine: offline } = engineOn(t, hub, { cacheDir: cache, offline: true })
+  t.is((await offline.download('o/n', { include: ['LICENSE*'] })).path, path)
+  await rejectsWith(t, offline.download('o/n', { include: ['*.bin'] }), 'OFFLINE', 'o/n')
 })
 
 test('verify hashes all files again and names the one that is wrong', async (t) => {

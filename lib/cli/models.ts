@@ -134,7 +134,10 @@ async function runVerify(model: string | undefined, flags: Flags): Promise<void>
   const bar = new ProgressBar()
   await using engine = new EmbeddingEngine({ ...where(flags), offline: true })
   try {
-    const found = await engine.verify(model === undefined ? undefined : withRevision(model, flags), { signal: interrupt, onProgress: bar.callback })
+    const found = await engine.verify(model === undefined ? undefined : withRevision(model, flags), {
+      signal: interrupt,
+      onProgress: bar.callback,
+    })
     bar.clear()
     if (!found.ok) process.exitCode = EXIT.failed
     if (flags.json) return printJson(found)

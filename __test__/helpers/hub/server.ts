@@ -32,6 +32,8 @@ export interface Fault {
   stallAfter?: number
   /** Not even a head comes. */
   hang?: boolean
+  /** Nor does the connection end well: the other side resets it. */
+  reset?: boolean
   /** The byte at this place of the file is another. */
   corruptAt?: number
   /** The body, and its stated length, end so many bytes early. */
@@ -128,6 +130,10 @@ export class Hub {
     response.on('error', () => {})
     const fault = this.#takeFault(nameOf(asked))
     if (fault.hang) return
+    if (fault.reset) {
+      request.socket.resetAndDestroy()
+      return
+    }
     if (fault.status !== undefined) {
       asked.status = fault.status
       response.writeHead(fault.status, fault.headers).end(fault.body)
