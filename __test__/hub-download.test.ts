@@ -187,6 +187,22 @@ test('a snapshot that another tool left half-fetched is completed', async (t) =>
   }
 })
 
+test('a file that was spoilt since is fetched again', async (t) => {
+  const hub = await startHub(t)
+  const files = hub.add('o/n', model('bert-dense'), COMMIT)
+  const { engine, cache } = engineOn(t, hub)
+  const { embedding } = await engine.embed('a', { model: 'o/n' })
+  for (const file of ['modules.json', 'model.safetensors']) {
+    const place = join(cache, 'models--o--n/snapshots', COMMIT, file)
+    writeFileSync(place, '{')
+    const sent = hub.bytes(/\/resolve/)
+    const again = engineOn(t, hub, { cacheDir: cache })
+    t.deepEqual((await again.engine.embed('a', { model: 'o/n' })).embedding, embedding, file)
+    t.is(hub.bytes(/\/resolve/) - sent, files.get(file)!.content.length)
+    t.true(readFileSync(place).equals(files.get(file)!.content))
+  }
+})
+
 test('a model that we cannot run is refused before its weights come', async (t) => {
   const hub = await startHub(t)
   const files = hub.add('o/n', model('bert-dense'), COMMIT, { 'config.json': '{"model_type":"mamba"}' })

@@ -16,6 +16,8 @@ export interface Asked {
   status: number
   /** Bytes of the body that were sent. */
   sent: number
+  /** When it came, in milliseconds. */
+  at: number
 }
 
 /** What goes wrong with the next requests that match. */
@@ -125,7 +127,8 @@ export class Hub {
 
   #answer(server: Asked['server'], request: IncomingMessage, response: ServerResponse): void {
     const path = decodeURIComponent(request.url ?? '/')
-    const asked: Asked = { server, method: request.method!, path, headers: request.headers, status: 0, sent: 0 }
+    const { method, headers } = request
+    const asked: Asked = { server, method: method!, path, headers, status: 0, sent: 0, at: performance.now() }
     this.asked.push(asked)
     response.on('error', () => {})
     const fault = this.#takeFault(nameOf(asked))

@@ -179,7 +179,8 @@ pub(super) fn given_up(url: &Url, reason: &str, patience: &Patience, unreached: 
     } else {
         "What has come stays: call again to go on from there."
     };
-    Error::new(Code::DownloadFailed, format!("{reason}; given up after {attempts} attempts. {todo}"))
+    let times = if attempts == 1 { "one attempt".to_owned() } else { format!("{attempts} attempts") };
+    Error::new(Code::DownloadFailed, format!("{reason}; given up after {times}. {todo}"))
         .with("url", shown(url))
         .with("attempts", attempts)
         .with("reason", reason)

@@ -162,6 +162,7 @@ struct Rounds<'a> {
 impl Rounds<'_> {
     async fn run(&self, select: &mut Select<'_>) -> Result<u64> {
         let root = self.transfers.repository.snapshot(self.commit);
+        drop_spoilt(&Listing::new(&root, self.files));
         let mut downloaded = 0;
         loop {
             let listing = Listing::new(&root, self.files);
@@ -299,6 +300,14 @@ impl Rounds<'_> {
             repository.link(self.commit, &next.file, &next.hash, unlinked)?;
         }
         Ok(downloaded)
+    }
+}
+
+/// Takes the names away from contents of another size than the hub states: something spoilt them since, and what
+/// they say must not decide which files are needed.
+fn drop_spoilt(listing: &Listing<'_>) {
+    for (file, _) in listing.files().filter(|(file, _)| !listing.has(file)) {
+        let _ = fs::remove_file(listing.root().join(file));
     }
 }
 

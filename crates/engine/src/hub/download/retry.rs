@@ -51,6 +51,7 @@ impl From<Error> for Failure {
 pub(super) struct Patience {
     failed: u32,
     none: bool,
+    reached: u64,
 }
 
 impl Patience {
@@ -64,10 +65,17 @@ impl Patience {
         Patience { none: spare, ..Patience::default() }
     }
 
-    /// Something came: the count begins anew.
-    pub(super) fn progressed(&mut self) {
-        self.failed = 0;
-        self.none = false;
+    /// So many bytes are there before the first attempt.
+    pub(super) fn from(self, bytes: u64) -> Self {
+        Patience { reached: bytes, ..self }
+    }
+
+    /// So many bytes are there now: where these are more than ever before, the count begins anew. A server that
+    /// sends the same beginning again and again is not waited for without end.
+    pub(super) fn reached(&mut self, bytes: u64) {
+        if bytes > self.reached {
+            *self = Patience { reached: bytes, ..Patience::default() };
+        }
     }
 
     /// Attempts so far.
@@ -148,17 +156,19 @@ mod tests {
             let whole = FIRST_WAIT * (1 << index);
             assert!(*wait >= whole / 2 && *wait <= whole, "{index}: {wait:?}");
         }
-        patience.progressed();
+        patience.reached(10);
         assert!(patience.next(None, true).is_some());
         assert!(patience.next(None, true).is_some());
+        patience.reached(10);
         assert!(patience.next(None, true).is_none());
     }
 
     #[test]
     fn who_has_something_else_does_not_wait_until_something_came() {
-        let mut patience = Patience::unless(true);
+        let mut patience = Patience::unless(true).from(7);
+        patience.reached(7);
         assert!(patience.next(None, false).is_none());
-        patience.progressed();
+        patience.reached(8);
         assert!(patience.next(None, false).is_some());
         assert!(Patience::unless(false).next(None, false).is_some());
     }

@@ -59,18 +59,15 @@ impl Transfers {
             return Ok(0);
         }
         let mut partial = Partial::open(self.repository.incomplete(&wanted.hash), &wanted.hash)?;
-        let mut patience = Patience::unless(self.spare);
+        let mut patience = Patience::unless(self.spare).from(partial.length);
         let mut received = 0;
         let mut wrong = 0;
         loop {
-            let before = received;
             let failure = match self.attempt(wanted, &mut partial, &mut received).await {
                 Ok(()) => break,
                 Err(failure) => failure,
             };
-            if received > before {
-                patience.progressed();
-            }
+            patience.reached(partial.length);
             match failure {
                 Failure::Final(error) => return Err(error),
                 Failure::Wrong(reason) => {
@@ -80,6 +77,7 @@ impl Transfers {
                         partial.remove();
                         return Err(integrity(wanted, &reason));
                     }
+                    patience = Patience::default();
                 }
                 Failure::Passing { reason, wait, unreached } => {
                     // A network that goes away in the middle usually comes back.
