@@ -12,6 +12,9 @@ import { COMMIT, QODO_COMMIT, cleanEnv, engineOn, startHub, temporary, treeOf } 
 import { model } from './helpers/models.ts'
 import { runModule } from './helpers/process.ts'
 
+// Time enough for a branch to be asked for on a busy machine.
+process.env.HF_HUB_ETAG_TIMEOUT = '60'
+
 const OTHER = 'fedcba9876543210fedcba9876543210fedcba98'
 
 /** The vector that the model's own folder gives. */

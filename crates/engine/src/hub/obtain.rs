@@ -37,7 +37,7 @@ pub struct Obtained {
 /// Finds a model, and fetches what is missing.
 ///
 /// A folder is taken as it is. A snapshot in the cache that is complete is used without a request if its
-/// commit is pinned or the network may not be used; for a branch the hub is asked once, for at most 1.5 s,
+/// commit is pinned or the network may not be used; for a branch the hub is asked once, for at most 1.5 s (`HF_HUB_ETAG_TIMEOUT`),
 /// whether it has moved, and if it does not say, the cached one is used.
 ///
 /// # Errors

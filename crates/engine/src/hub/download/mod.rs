@@ -38,9 +38,6 @@ pub use status::{HubStatus, status};
 /// Files that are fetched at the same time: enough to fill a line with one large and several small ones.
 const AT_ONCE: usize = 4;
 
-/// How long the hub may take to say what a branch stands for, where the cache has an answer already.
-const QUICK: Duration = Duration::from_millis(1500);
-
 /// What to fetch.
 pub(super) struct Order<'a> {
     pub(super) id: &'a str,
@@ -99,8 +96,8 @@ pub(super) fn fetch(
             Some(files) => (files, true),
             None => {
                 let listed = api::files(&http, asked, &commit, Patience::unless(order.spare));
-                let limit = if order.spare { QUICK } else { Duration::MAX };
-                (timeout(limit, listed).await.unwrap_or_else(|_| Err(no_answer()))?, false)
+                let limit = if order.spare { settings.quick } else { Duration::MAX };
+                (timeout(limit, listed).await.unwrap_or_else(|_| Err(no_answer(limit)))?, false)
             }
         };
         let progress = Progress::new(order.id, on_file);
@@ -120,12 +117,13 @@ pub(super) fn quick_commit(settings: &Settings, id: &str, revision: &str, cancel
     run(cancel, async {
         let http = Http::new(settings)?;
         let asked = Asked { id, revision, known: &[id] };
-        timeout(QUICK, api::commit(&http, asked, Patience::none())).await.unwrap_or_else(|_| Err(no_answer()))
+        let answer = timeout(settings.quick, api::commit(&http, asked, Patience::none())).await;
+        answer.unwrap_or_else(|_| Err(no_answer(settings.quick)))
     })
 }
 
-fn no_answer() -> Error {
-    Error::new(Code::DownloadFailed, format!("The hub did not answer within {} s.", QUICK.as_secs_f32()))
+fn no_answer(limit: Duration) -> Error {
+    Error::new(Code::DownloadFailed, format!("The hub did not answer within {} s.", limit.as_secs_f32()))
 }
 
 /// Runs on this thread until it is done or cancelled.
