@@ -218,7 +218,7 @@ test('a model that we cannot run is refused before its weights come', async (t) 
 test('progress: each file from initiate to done, totals that reach their end, ten a second', async (t) => {
   const hub = await startHub(t)
   const files = hub.add('o/n', model('bert-dense'), COMMIT)
-  hub.fail(/cdn GET .*\/model\.safetensors/, { bytesPerSecond: 900_000 })
+  hub.fail(/cdn GET .*\/model\.safetensors/, { bytesPerSecond: 300_000 })
   const { engine } = engineOn(t, hub)
   const events: { at: number; event: EmbeddingProgress }[] = []
   await engine.embed('a', {
@@ -240,9 +240,9 @@ test('progress: each file from initiate to done, totals that reach their end, te
   t.true(slow.length >= 4, String(slow.length))
   const speeds = slow.flatMap((e) => (e.status === 'progress' && e.progress > 40 && e.progress < 100 ? [e] : []))
   t.true(
-    speeds.length > 0 && speeds.every(({ bytesPerSecond }) => bytesPerSecond > 50_000 && bytesPerSecond < 5_000_000),
+    speeds.length > 0 && speeds.every(({ bytesPerSecond }) => bytesPerSecond > 10_000 && bytesPerSecond < 5_000_000),
   )
-  t.true(speeds.every(({ etaSeconds }) => etaSeconds !== undefined && etaSeconds >= 0 && etaSeconds < 20))
+  t.true(speeds.every(({ etaSeconds }) => etaSeconds !== undefined && etaSeconds >= 0 && etaSeconds < 100))
   const totals = of('progress_total').flatMap((e) => (e.status === 'progress_total' ? [e] : []))
   const last = totals.at(-1)!
   const size = [...files.values()].reduce((sum, { content }) => sum + content.length, 0)
