@@ -91,6 +91,16 @@ test('a server that knows no ranges sends all of it again', async (t) => {
   onlyTruth(t, hub, cache)
 })
 
+test('a server that sends the same beginning again and again is given up', async (t) => {
+  const hub = await withModel(t)
+  hub.fail(WEIGHTS, { noRanges: true, cutAfter: 100_000 })
+  const { engine, cache } = engineOn(t, hub)
+  await rejectsWith(t, engine.embed('a', { model: 'o/n' }), 'DOWNLOAD_FAILED', 'attempts', 'call again')
+  // The first attempts may get less far than later ones; each of those counts as progress.
+  t.true(hub.count(WEIGHTS) >= 6 && hub.count(WEIGHTS) < 20, String(hub.count(WEIGHTS)))
+  onlyTruth(t, hub, cache)
+})
+
 test('kill -9 in the middle: the next process goes on', async (t) => {
   const hub = await withModel(t)
   hub.fail(WEIGHTS, { times: 1, stallAfter: 400_000 })
