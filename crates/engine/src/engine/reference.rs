@@ -59,6 +59,16 @@ pub(super) fn resolve(model: Option<&str>, texts: Option<&Texts>, options: &Engi
     Ok(Reference { model, overrides })
 }
 
+/// Resolves what is said of files in the hub cache: an alias, though it is pinned, means every revision.
+///
+/// # Errors
+/// As [`resolve`].
+pub(super) fn with_all_revisions(model: &str, options: &EngineOptions) -> Result<String> {
+    let found = resolve(Some(model), None, options)?.model;
+    let whole = found.split('@').next().filter(|_| catalogue::resolve_alias(model).is_some());
+    Ok(whole.map_or_else(|| found.clone(), str::to_owned))
+}
+
 /// As many texts as `auto` looks at: an index job is not read twice for one decision.
 const SAMPLE: usize = 1000;
 
