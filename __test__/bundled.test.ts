@@ -130,5 +130,8 @@ test('speed of many texts, and of the first', async (t) => {
   const { usage } = await own.embedBatch(texts)
   const rate = usage.tokens / ((performance.now() - start) / 1000)
   t.log(`first call ${first.toFixed(1)} ms, then ${(rate / 1e6).toFixed(2)} M tokens/s`)
-  t.is(usage.tokens, usage.tokensPerText.reduce((sum, tokens) => sum + tokens, 0))
+  t.is(
+    usage.tokens,
+    usage.tokensPerText.reduce((sum, tokens) => sum + tokens, 0),
+  )
 })

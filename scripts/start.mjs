@@ -41,7 +41,9 @@ async function bringUpToDate(index, folder) {
   console.log(`[index] ${folder}`)
   const begin = performance.now()
   const { show, end } = progress()
-  const { files, added, changed, removed, unchanged, chunks, tokens, skipped } = await index.update({ onProgress: show })
+  const { files, added, changed, removed, unchanged, chunks, tokens, skipped } = await index.update({
+    onProgress: show,
+  })
   end()
   const seconds = (performance.now() - begin) / 1000
   const rate = tokens > 0 ? `, ${number(tokens)} tokens (${number(tokens / seconds)} a second)` : ', nothing to embed'
@@ -56,7 +58,9 @@ async function ask(index, question) {
   const hits = await index.query(question, { top: 3 })
   console.log(`\n${question}  (${(performance.now() - begin).toFixed(1)} ms)`)
   for (const { path, startLine, endLine, kind, name, score } of hits)
-    console.log(`  ${score.toFixed(2).padStart(6)}  ${path}:${startLine}-${endLine}  ${name ? `${kind} ${name}` : kind}`)
+    console.log(
+      `  ${score.toFixed(2).padStart(6)}  ${path}:${startLine}-${endLine}  ${name ? `${kind} ${name}` : kind}`,
+    )
   if (hits.length === 0) console.log('  nothing found')
 }
 
