@@ -24,8 +24,8 @@ enum Damage {
 
 fn damage() -> impl Strategy<Value = Damage> {
     let sign = proptest::sample::select(vec![
-        "(", ")", "{", "}", "[", "]", "\"", "'", "`", "\"\"\"", "/*", "*/", "//", "#", "\n", "\r", "\t", "\0", "\\", "é", "🦀",
-        "\u{feff}", "\u{2028}", "end", "do", "<<EOF", "=begin", "#if", "<?php", "?>", "@", "$", ";", ",",
+        "(", ")", "{", "}", "[", "]", "\"", "'", "`", "\"\"\"", "/*", "*/", "//", "#", "\n", "\r", "\t", "\0", "\\",
+        "é", "🦀", "\u{feff}", "\u{2028}", "end", "do", "<<EOF", "=begin", "#if", "<?php", "?>", "@", "$", ";", ",",
     ]);
     prop_oneof![
         (0..1000_usize, 1..40_usize).prop_map(|(at, length)| Damage::Lose(at, length)),

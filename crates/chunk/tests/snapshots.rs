@@ -38,10 +38,8 @@ fn what_is_made_of_each_language() {
         languages.insert(language);
         let chunks = chunk(&text, Some(language), &Options::default());
         covers(&text, &chunks);
-        let (outline, path) = (
-            outline(&text, &chunks),
-            format!("{}/tests/snapshots/{name}.outline", env!("CARGO_MANIFEST_DIR")),
-        );
+        let (outline, path) =
+            (outline(&text, &chunks), format!("{}/tests/snapshots/{name}.outline", env!("CARGO_MANIFEST_DIR")));
         if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
             std::fs::write(&path, &outline).unwrap();
         }

@@ -11,7 +11,10 @@ pub fn covers(text: &str, chunks: &[Chunk]) {
         assert!(text[at..range.start].trim().is_empty(), "lost: {:?}", &text[at..range.start]);
         assert!(text.is_char_boundary(range.start) && text.is_char_boundary(range.end), "{range:?}");
         for docs in &chunk.docs {
-            assert!(range.start <= docs.start && docs.start < docs.end && docs.end <= range.end, "{docs:?} in {range:?}");
+            assert!(
+                range.start <= docs.start && docs.start < docs.end && docs.end <= range.end,
+                "{docs:?} in {range:?}"
+            );
         }
         at = range.end;
     }
