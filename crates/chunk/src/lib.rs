@@ -180,12 +180,16 @@ fn regions(text: &str, cuts: Vec<Cut>) -> Vec<(Range<usize>, Option<Unit>)> {
 /// Whether there is nothing in it but the ends of what is open.
 fn closes(text: &str) -> bool {
     // `}.call(this));` and the like end a module of JavaScript.
-    let module = |word: &str| matches!(word, "call" | "this" | "window" | "self" | "globalThis" | "jQuery");
-    text.split_whitespace().all(|word| {
+    let module = |word: &str| matches!(word, "" | "call" | "this" | "window" | "self" | "globalThis" | "jQuery");
+    let ends = |word: &str| {
         matches!(word, "end" | "#endif" | "fi" | "done" | "esac")
             || word.chars().all(|c| c.is_ascii_punctuation())
-            || word.starts_with(['}', ')'])
-                && word.split(|c: char| c.is_ascii_punctuation()).all(|part| part.is_empty() || module(part))
+            || word.starts_with(['}', ')']) && word.split(|c: char| c.is_ascii_punctuation()).all(module)
+    };
+    text.lines().all(|line| {
+        // `}  // namespace n`, `#endif /* X */`
+        let comment = ["//", "/*"].iter().filter_map(|sign| line.find(sign)).min().filter(|at| *at > 0);
+        line[..comment.unwrap_or(line.len())].split_whitespace().all(ends)
     })
 }
 

@@ -84,7 +84,9 @@ impl Walk<'_> {
                 if let Some(lead) = &mut lead {
                     lead.range.end = child.end_byte();
                     if self.is_documentation(child) {
-                        lead.docs.push(child.byte_range());
+                        // Rust's end with the line.
+                        let end = child.start_byte() + self.source(child).trim_end().len();
+                        lead.docs.push(child.start_byte()..end);
                     }
                 }
                 last_end = child.end_byte();
@@ -201,8 +203,12 @@ impl Walk<'_> {
     fn find<'tree>(&self, node: Node<'tree>, own_role: Role) -> Option<Found<'tree>> {
         match own_role {
             Role::Unit(kind) => Some(Found { kind, container: false, node, name: None }),
-            // Without a body it only names something that stands elsewhere.
-            Role::Container(kind) => body_of(node).map(|_| Found { kind, container: true, node, name: None }),
+            // Without a body it only names something that stands elsewhere; C#'s records need none.
+            Role::Container(kind) if body_of(node).is_some() => Some(Found { kind, container: true, node, name: None }),
+            Role::Container(kind) if node.kind() == "record_declaration" => {
+                Some(Found { kind, container: false, node, name: None })
+            }
+            Role::Container(_) => None,
             Role::Wrapper => {
                 let mut cursor = node.walk();
                 let children: Vec<Node<'_>> = node.named_children(&mut cursor).collect();
@@ -271,12 +277,19 @@ impl Walk<'_> {
     }
 
     fn signature(&self, outer: Node<'_>, node: Node<'_>, body: Option<Node<'_>>) -> Option<String> {
-        // Decorators are no part of it, `export` and `template` are.
+        // Decorators and attributes are no part of it, `export` and `template` are.
         let decorated = outer.kind() == "decorated_definition";
-        let start = if decorated { node.start_byte() } else { outer.start_byte().min(node.start_byte()) };
+        let outermost = if decorated || outer.start_byte() > node.start_byte() { node } else { outer };
+        let start = after_attributes(outermost);
         let text = match body {
             Some(body) if body.start_byte() > start => self.gap(start, body.start_byte()),
             _ => self.gap(start, node.end_byte()).lines().next()?,
+        };
+        // Go: the first of `type ( … )`.
+        let grouped = self.language == Language::Go && text.trim_end() == "type (";
+        let text = match node.named_child(0).filter(|_| grouped) {
+            Some(first) => self.source(first).lines().next()?,
+            None => text,
         };
         let mut signature = String::new();
         for word in text.split_whitespace() {
@@ -288,8 +301,10 @@ impl Walk<'_> {
             }
             signature.push_str(word);
         }
-        let trimmed =
-            signature.trim_end_matches(['{', ':', ' ', '(', ',']).trim_end_matches("=>").trim_end_matches(" do");
+        let trimmed = signature
+            .trim_end_matches(['{', ':', ' ', '(', ',', '=', '\\'])
+            .trim_end_matches("=>")
+            .trim_end_matches(" do");
         let trimmed = trimmed.trim_end();
         (!trimmed.is_empty()).then(|| trimmed.to_owned())
     }
@@ -320,6 +335,21 @@ fn before_body(body: Node<'_>) -> Vec<Node<'_>> {
     }
     found.reverse();
     found
+}
+
+/// Where a declaration begins that may have attributes or annotations among its modifiers.
+fn after_attributes(node: Node<'_>) -> usize {
+    let is_attribute = |node: &Node<'_>| {
+        matches!(node.kind(), "attribute_list" | "marker_annotation" | "annotation" | "decorator" | "line_comment")
+    };
+    let mut cursor = node.walk();
+    let Some(first) = node.children(&mut cursor).find(|child| !is_attribute(child)) else { return node.start_byte() };
+    if first.kind() != "modifiers" {
+        return first.start_byte();
+    }
+    let mut inner = first.walk();
+    let rest = first.children(&mut inner).find(|child| !is_attribute(child));
+    rest.or_else(|| first.next_sibling()).map_or(first.start_byte(), |rest| rest.start_byte())
 }
 
 fn body_of(node: Node<'_>) -> Option<Node<'_>> {

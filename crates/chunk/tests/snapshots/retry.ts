@@ -46,7 +46,7 @@ export abstract class Queue<T extends object> implements Iterable<T> {
   @logged('push')
   push = (item: T): void => {
     this.#items.push(item)
-  }
+  };
 
   *[Symbol.iterator](): Iterator<T> {
     yield* this.#items
