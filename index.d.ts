@@ -223,14 +223,35 @@ type EmbeddingProgress =
     device: string;
 }
 /**
- * How far the texts are. `total` and `etaSeconds` are missing only in a stream whose source does not say how
- * many texts it has.
+ * How far the texts are. `total` and `etaSeconds` are missing only where it is not known yet how many texts there
+ * are: in a stream whose source does not say, and in the update of an index.
  */
  | {
     status: 'embedding';
     done: number;
     total?: number;
     tokensPerSecond: number;
+    etaSeconds?: number;
+}
+/** Another update of the same index runs already, here or in another process: it is waited for. */
+ | {
+    status: 'waiting';
+}
+/** How far an update of an index is. */
+ | {
+    status: 'indexing';
+    /** The last file that was stored. */
+    file: string;
+    /** Files that are up to date. */
+    done: number;
+    /** Files of the folder. */
+    total: number;
+    /** Chunks of the files that were stored so far. */
+    chunks: number;
+    /** What the model has read so far. */
+    tokens: number;
+    tokensPerSecond: number;
+    /** Missing while nothing is known about the speed. */
     etaSeconds?: number;
 };
 /** Told how far a call is. */
@@ -602,6 +623,39 @@ interface EngineOptions {
     logger?: Logger;
 }
 
+/** A model that was fetched. */
+interface ModelDownload {
+    id: string;
+    revision: string | null;
+    /** The folder with its files. */
+    path: string;
+    /** Of all its files. */
+    bytes: number;
+    /** What came over the network. */
+    downloadedBytes: number;
+    files: {
+        file: string;
+        bytes: number;
+    }[];
+}
+/** What hashing the files in the hub cache found. */
+interface Verification {
+    ok: boolean;
+    bytes: number;
+    models: {
+        id: string;
+        path: string;
+        ok: boolean;
+        files: {
+            file: string;
+            revision: string;
+            bytes: number;
+            ok: boolean;
+            reason?: string;
+        }[];
+    }[];
+}
+
 /** The licence of a model, as it is shown to users. */
 interface License {
     /** Its SPDX id where there is one. */
@@ -700,105 +754,6 @@ interface StreamPart<P extends Precision = Precision> extends BatchResult<P> {
 type TextSource = Iterable<string> | AsyncIterable<string>;
 
 /**
- * The vector of one text.
- *
- * @throws EmbeddingError
- * @example
- * ```ts
- * const { embedding } = await embed('def add(a, b): return a + b', { model: 'code' })
- * ```
- */
-declare function embed<P extends Precision = 'float32'>(text: string, options?: CallOptions<P>): Promise<EmbedResult<P>>;
-/**
- * The vectors of many texts, in order, each the same as if it were embedded alone. No texts give an empty result.
- *
- * @throws EmbeddingError
- * @example
- * ```ts
- * const { embeddings, usage, truncated } = await embedBatch(texts, { model: 'text', task: 'document' })
- * ```
- */
-declare function embedBatch<P extends Precision = 'float32'>(texts: readonly string[], options?: CallOptions<P>): Promise<BatchResult<P>>;
-/**
- * The vectors of a source of any length, part by part, in bounded memory: the source is read only as fast as
- * parts are taken, one part ahead. Leaving the loop, or an abort, stops reading and computing.
- *
- * @throws EmbeddingError from the loop; `details.index` counts from the start of the source
- * @example
- * ```ts
- * for await (const { offset, embeddings } of embedStream(readLines(), { model: 'code' })) write(offset, embeddings)
- * ```
- */
-declare function embedStream<P extends Precision = 'float32'>(source: TextSource, options?: StreamOptions<P>): AsyncGenerator<StreamPart<P>, void, undefined>;
-/**
- * Late chunking: the model reads the whole document once, and each chunk's vector is pooled from its own tokens,
- * which have seen the rest. For models with mean pooling. Special tokens belong to no chunk.
- *
- * @throws EmbeddingError
- * @example
- * ```ts
- * const chunks = [{ start: 0, end: 812 }, { start: 812, end: 1500 }]
- * const { embeddings } = await embedChunks(document, chunks, { model: 'text' })
- * ```
- */
-declare function embedChunks<P extends Precision = 'float32'>(document: string, chunks: readonly ChunkRange[], options?: CallOptions<P>): Promise<ChunksResult<P>>;
-/**
- * How many tokens the model would read: prompt, text, special and end tokens, before any cut.
- *
- * @throws EmbeddingError
- * @example
- * ```ts
- * const tokens = await countTokens('fn main() {}', { model: 'code' })
- * const each = await countTokens(['a', 'b'], { model: 'code' })
- * ```
- */
-declare function countTokens(text: string, options?: CallOptions): Promise<number>;
-declare function countTokens(texts: readonly string[], options?: CallOptions): Promise<number[]>;
-/**
- * Loads models ahead of the first call that needs them. All are tried, and the error tells of each that failed.
- *
- * @throws EmbeddingError with the code of the first failure; `details.failures` has all
- * @example
- * ```ts
- * await preloadModels(['text', 'code'], { onProgress: ({ status }) => console.error(status) })
- * ```
- */
-declare function preloadModels(models: ModelRef | readonly ModelRef[], options?: PreloadOptions): Promise<ModelInfo[]>;
-
-/** A model that was fetched. */
-interface ModelDownload {
-    id: string;
-    revision: string | null;
-    /** The folder with its files. */
-    path: string;
-    /** Of all its files. */
-    bytes: number;
-    /** What came over the network. */
-    downloadedBytes: number;
-    files: {
-        file: string;
-        bytes: number;
-    }[];
-}
-/** What hashing the files in the hub cache found. */
-interface Verification {
-    ok: boolean;
-    bytes: number;
-    models: {
-        id: string;
-        path: string;
-        ok: boolean;
-        files: {
-            file: string;
-            revision: string;
-            bytes: number;
-            ok: boolean;
-            reason?: string;
-        }[];
-    }[];
-}
-
-/**
  * An engine of its own: loaded models, a device, a queue. The functions of the module share one default engine;
  * make your own for other options or to free its memory at a known time.
  *
@@ -866,6 +821,72 @@ declare class EmbeddingEngine {
     /** The same as {@link EmbeddingEngine.dispose}, for `await using`. */
     [Symbol.asyncDispose](): Promise<void>;
 }
+
+/**
+ * The vector of one text.
+ *
+ * @throws EmbeddingError
+ * @example
+ * ```ts
+ * const { embedding } = await embed('def add(a, b): return a + b', { model: 'code' })
+ * ```
+ */
+declare function embed<P extends Precision = 'float32'>(text: string, options?: CallOptions<P>): Promise<EmbedResult<P>>;
+/**
+ * The vectors of many texts, in order, each the same as if it were embedded alone. No texts give an empty result.
+ *
+ * @throws EmbeddingError
+ * @example
+ * ```ts
+ * const { embeddings, usage, truncated } = await embedBatch(texts, { model: 'text', task: 'document' })
+ * ```
+ */
+declare function embedBatch<P extends Precision = 'float32'>(texts: readonly string[], options?: CallOptions<P>): Promise<BatchResult<P>>;
+/**
+ * The vectors of a source of any length, part by part, in bounded memory: the source is read only as fast as
+ * parts are taken, one part ahead. Leaving the loop, or an abort, stops reading and computing.
+ *
+ * @throws EmbeddingError from the loop; `details.index` counts from the start of the source
+ * @example
+ * ```ts
+ * for await (const { offset, embeddings } of embedStream(readLines(), { model: 'code' })) write(offset, embeddings)
+ * ```
+ */
+declare function embedStream<P extends Precision = 'float32'>(source: TextSource, options?: StreamOptions<P>): AsyncGenerator<StreamPart<P>, void, undefined>;
+/**
+ * Late chunking: the model reads the whole document once, and each chunk's vector is pooled from its own tokens,
+ * which have seen the rest. For models with mean pooling. Special tokens belong to no chunk.
+ *
+ * @throws EmbeddingError
+ * @example
+ * ```ts
+ * const chunks = [{ start: 0, end: 812 }, { start: 812, end: 1500 }]
+ * const { embeddings } = await embedChunks(document, chunks, { model: 'text' })
+ * ```
+ */
+declare function embedChunks<P extends Precision = 'float32'>(document: string, chunks: readonly ChunkRange[], options?: CallOptions<P>): Promise<ChunksResult<P>>;
+/**
+ * How many tokens the model would read: prompt, text, special and end tokens, before any cut.
+ *
+ * @throws EmbeddingError
+ * @example
+ * ```ts
+ * const tokens = await countTokens('fn main() {}', { model: 'code' })
+ * const each = await countTokens(['a', 'b'], { model: 'code' })
+ * ```
+ */
+declare function countTokens(text: string, options?: CallOptions): Promise<number>;
+declare function countTokens(texts: readonly string[], options?: CallOptions): Promise<number[]>;
+/**
+ * Loads models ahead of the first call that needs them. All are tried, and the error tells of each that failed.
+ *
+ * @throws EmbeddingError with the code of the first failure; `details.failures` has all
+ * @example
+ * ```ts
+ * await preloadModels(['text', 'code'], { onProgress: ({ status }) => console.error(status) })
+ * ```
+ */
+declare function preloadModels(models: ModelRef | readonly ModelRef[], options?: PreloadOptions): Promise<ModelInfo[]>;
 
 /**
  * Stable codes of {@link EmbeddingError}: what programs branch on. Messages may change, codes do not.
@@ -1014,6 +1035,197 @@ interface CachedModel {
  */
 declare function listModels(options?: Pick<EngineOptions, 'cacheDir'>): ModelEntry[];
 
+/**
+ * Options of {@link openIndex}: those of an engine, those of a call that belong to a whole index, and where the index is
+ * and what is in it. Without any option of an engine the default engine is shared.
+ */
+interface OpenIndexOptions extends EngineOptions, Pick<CallOptions, 'model' | 'dimensions' | 'truncate' | 'adapter' | 'space'> {
+    /**
+     * The file of the index; folders above it are made.
+     * @defaultValue a file in `indexes` under the engine's `home`, named after the folder
+     * @example
+     * ```ts
+     * await openIndex('.', { store: '.cache/search.db' })
+     * ```
+     */
+    store?: string;
+    /**
+     * Globs of the files to take; `*` stays within a folder, `**` does not.
+     * @defaultValue all
+     * @example
+     * ```ts
+     * await openIndex('.', { include: ['src/**'] })
+     * ```
+     */
+    include?: string[];
+    /**
+     * Globs of files to leave out.
+     * @defaultValue none
+     * @example
+     * ```ts
+     * await openIndex('.', { exclude: ['**\/*.test.ts'] })
+     * ```
+     */
+    exclude?: string[];
+}
+/** What {@link SearchIndex.update} did. */
+interface UpdateReport {
+    /** Files in the index now. */
+    files: number;
+    /** Of these, files that were not in it before. */
+    added: number;
+    /** Files whose content was another one. */
+    changed: number;
+    /** Files that were in it, and are not any more. */
+    removed: number;
+    /** Files that are as they were. */
+    unchanged: number;
+    /** Chunks in the index now. */
+    chunks: number;
+    /** Texts that had to be embedded: equal chunks are one text. */
+    embedded: number;
+    /** What the model read for them. */
+    tokens: number;
+    /** Files that have no chunks, by reason. */
+    skipped: Partial<Record<SkipReason, number>>;
+    /** The space of the vectors. */
+    space: string;
+}
+/** Options of {@link SearchIndex.query}. */
+interface QueryOptions extends PreloadOptions {
+    /**
+     * How many hits at most.
+     * @defaultValue `10`
+     * @example
+     * ```ts
+     * await index.query('where are retries handled', { top: 3 })
+     * ```
+     */
+    top?: number;
+    /**
+     * `true`: full text (BM25 over the parts of names) has a say beside the vectors. `false`: the vectors decide alone,
+     * and the score is the cosine.
+     * @defaultValue `true`
+     * @example
+     * ```ts
+     * await index.query('where are retries handled', { hybrid: false })
+     * ```
+     */
+    hybrid?: boolean;
+    /**
+     * Only chunks of these languages (names as in `chunkCode`), and of paths that match one of these globs.
+     * @defaultValue all
+     * @example
+     * ```ts
+     * await index.query('retry', { filter: { language: ['ts', 'tsx'], path: 'src/**' } })
+     * ```
+     */
+    filter?: {
+        language?: string | string[];
+        path?: string | string[];
+    };
+}
+/** A chunk that was found. */
+interface SearchHit {
+    /** Relative to the folder, with `/`. */
+    path: string;
+    /** From 1. */
+    startLine: number;
+    /** From 1. */
+    endLine: number;
+    /** What it is called. */
+    name: string | null;
+    kind: ChunkKind;
+    /** `typescript`, `python`, …; null for files of no language that is known. */
+    language: string | null;
+    /**
+     * The higher, the better. With `hybrid: false` the cosine; else how many standard deviations the chunk is above the
+     * mean of the index, by its cosine and (weighted) by full text.
+     */
+    score: number;
+    /** The source as it stood when the file was stored. */
+    text: string;
+}
+/** How much there is in an index. */
+interface IndexStats {
+    files: number;
+    chunks: number;
+    /** On disk. */
+    bytes: number;
+    /** The file. */
+    store: string;
+    /** The space of the vectors; null before the first update. */
+    space: string | null;
+}
+/** An index of a folder: see {@link openIndex}. Several programs may use one at a time. */
+interface SearchIndex {
+    /**
+     * The space of its vectors; null before the first update. Another model has another space in the same index, and
+     * its own vectors: they are never mixed.
+     */
+    readonly space: string | null;
+    /**
+     * Brings the index up to date with the folder: reads what changed, cuts it, embeds what has no vector yet. Each batch
+     * is stored as soon as it is computed, so that an update that is interrupted goes on from there. One that runs
+     * already, here or in another process, is waited for.
+     *
+     * @throws EmbeddingError `DISK_FULL`, `INTEGRITY_FAILED` for a damaged index, `DISPOSED`, and those of the model
+     * @example
+     * ```ts
+     * const { added, changed, removed, tokens } = await index.update({ onProgress: console.error })
+     * ```
+     */
+    update(options?: PreloadOptions): Promise<UpdateReport>;
+    /**
+     * The best chunks for a text, best first: exactly those that a scan of all vectors finds. Equal ones are in the order
+     * of path and line.
+     *
+     * @throws EmbeddingError `SPACE_MISMATCH` where the index has no vectors of this model yet, `EMPTY_TEXT`,
+     * `INVALID_OPTION`, `INTEGRITY_FAILED`, `DISPOSED`, and those of the model
+     * @example
+     * ```ts
+     * for (const { path, startLine, name, score } of await index.query('where are retries handled')) {
+     *   console.log(`${path}:${startLine}`, name, score)
+     * }
+     * ```
+     */
+    query(text: string, options?: QueryOptions): Promise<SearchHit[]>;
+    /**
+     * How much there is.
+     *
+     * @throws EmbeddingError `DISPOSED`, `INTEGRITY_FAILED`
+     * @example
+     * ```ts
+     * const { files, chunks, bytes } = await index.stats()
+     * ```
+     */
+    stats(): Promise<IndexStats>;
+    /**
+     * Ends what runs with `DISPOSED`, and closes the file. May be called again.
+     *
+     * @example
+     * ```ts
+     * await index.close()
+     * ```
+     */
+    close(): Promise<void>;
+    /** The same as {@link SearchIndex.close}, for `await using`. */
+    [Symbol.asyncDispose](): Promise<void>;
+}
+/**
+ * Opens the search index of a folder, or makes an empty one: a file that holds the chunks of the folder's code, their
+ * vectors and their words. {@link SearchIndex.update} fills it.
+ *
+ * @throws EmbeddingError `INVALID_INPUT` for what is no folder or no index, `INVALID_OPTION`, `INTEGRITY_FAILED`
+ * @example
+ * ```ts
+ * await using index = await openIndex('./my-repo')
+ * await index.update()
+ * const hits = await index.query('where are retries handled', { top: 5 })
+ * ```
+ */
+declare function openIndex(folder: string, options?: OpenIndexOptions): Promise<SearchIndex>;
+
 /** A vector: numbers, or one of the typed arrays that this package gives. */
 type Vector = readonly number[] | Float32Array | Float64Array | Int8Array | Uint8Array;
 /** Options of {@link similarity} and {@link topK}. */
@@ -1065,5 +1277,5 @@ declare function topK(query: Vector, vectors: readonly Vector[], k: number, opti
 /** The version of this package. */
 declare const version: string;
 
-export { EmbeddingEngine, EmbeddingError, chunkCode, chunkFiles, countTokens, embed, embedBatch, embedChunks, embedStream, listDevices, listModels, preloadModels, similarity, topK, version };
-export type { BatchResult, CachedModel, CallOptions, ChunkCodeOptions, ChunkFilesOptions, ChunkKind, ChunkRange, ChunksResult, CodeChunk, DeviceInfo, DownloadOptions, EmbedResult, EmbeddingProgress, EngineOptions, ErrorCode, FileChunks, License, Logger, ModelDownload, ModelEntry, ModelInfo, ModelOverrides, ModelRef, Precision, PreloadOptions, ProgressCallback, ScoredIndex, SimilarityOptions, SkipReason, StreamOptions, StreamPart, Task, TextSource, Vector, VectorOf, Verification };
+export { EmbeddingEngine, EmbeddingError, chunkCode, chunkFiles, countTokens, embed, embedBatch, embedChunks, embedStream, listDevices, listModels, openIndex, preloadModels, similarity, topK, version };
+export type { BatchResult, CachedModel, CallOptions, ChunkCodeOptions, ChunkFilesOptions, ChunkKind, ChunkRange, ChunksResult, CodeChunk, DeviceInfo, DownloadOptions, EmbedResult, EmbeddingProgress, EngineOptions, ErrorCode, FileChunks, IndexStats, License, Logger, ModelDownload, ModelEntry, ModelInfo, ModelOverrides, ModelRef, OpenIndexOptions, Precision, PreloadOptions, ProgressCallback, QueryOptions, ScoredIndex, SearchHit, SearchIndex, SimilarityOptions, SkipReason, StreamOptions, StreamPart, Task, TextSource, UpdateReport, Vector, VectorOf, Verification };
