@@ -236,6 +236,10 @@ type EmbeddingProgress =
     tokensPerSecond: number;
     etaSeconds?: number;
 }
+/** Another update of the same index runs already, here or in another process: it is waited for. */
+ | {
+    status: 'waiting';
+}
 /** How far an update of an index is. */
  | {
     status: 'indexing';

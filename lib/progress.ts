@@ -44,6 +44,8 @@ export type EmbeddingProgress =
    * are: in a stream whose source does not say, and in the update of an index.
    */
   | { status: 'embedding'; done: number; total?: number; tokensPerSecond: number; etaSeconds?: number }
+  /** Another update of the same index runs already, here or in another process: it is waited for. */
+  | { status: 'waiting' }
   /** How far an update of an index is. */
   | {
       status: 'indexing'

@@ -113,6 +113,8 @@ export function describe(progress: EmbeddingProgress): string {
       return `loading ${progress.model}`
     case 'ready':
       return `${progress.model} is ready on ${progress.device}`
+    case 'waiting':
+      return 'another update of this index is running'
     case 'indexing': {
       const { done, total, chunks, tokensPerSecond, etaSeconds, file } = progress
       const left = etaSeconds === undefined ? '' : `  ${duration(etaSeconds)} left`

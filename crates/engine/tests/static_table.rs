@@ -181,3 +181,35 @@ fn what_a_static_model_cannot_is_refused() {
     let bytes = rows()[..4 * WIDTH].to_vec();
     assert_eq!(refused(&[("embedding.weight", Dtype::I8, vec![4, WIDTH], bytes)]), Code::BadCheckpoint);
 }
+
+/// The model of the package: tokens by the `tokenizers` library, means in f64. The tests of the public API compute the
+/// same from the same files in JavaScript, so that vectors are equal wherever they are computed.
+#[test]
+fn the_bundled_model() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/bundled").canonicalize().unwrap();
+    let library = tokenizers::Tokenizer::from_file(folder.join("tokenizer.json")).unwrap();
+    let bytes = fs::read(folder.join("model.safetensors")).unwrap();
+    let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let codes = tensors.tensor("embedding.weight").unwrap();
+    let scales = tensors.tensor("embedding.scale").unwrap();
+    let width = codes.shape()[1];
+    let scale = |id: usize| f64::from(f32::from_le_bytes(*scales.data()[4 * id..].first_chunk().unwrap()));
+    let naive = |text: &str| {
+        let mut sum = vec![0f64; width];
+        for &id in library.encode(text, false).unwrap().get_ids() {
+            let row = &codes.data()[id as usize * width..][..width];
+            for (sum, code) in sum.iter_mut().zip(row) {
+                *sum += scale(id as usize) * f64::from(code.cast_signed());
+            }
+        }
+        let norm = sum.iter().map(|x| x * x).sum::<f64>().sqrt();
+        sum.iter().map(|x| x / norm).collect::<Vec<f64>>()
+    };
+    let engine = Engine::new(EngineOptions { bundled_model: Some(folder), ..EngineOptions::default() }).unwrap();
+    let source = include_str!("static_table.rs");
+    let texts: Vec<&str> = TEXTS.into_iter().chain(source.split("\n\n")).chain([source]).collect();
+    let found = embed(&engine, EmbedRequest { model: Some("bundled".to_owned()), ..EmbedRequest::default() }, &texts);
+    for (text, row) in texts.iter().zip(found.chunks(width)) {
+        check(row, &naive(text));
+    }
+}

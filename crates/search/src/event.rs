@@ -32,6 +32,8 @@ pub enum IndexEvent {
         #[serde(skip_serializing_if = "Option::is_none")]
         eta_seconds: Option<f64>,
     },
+    /// Another update of this index runs already, here or in another process; this one begins when it has ended.
+    Waiting,
     /// Texts are computed; how many there will be is known only when all files have been read.
     Embedding {
         /// Texts that are done.
@@ -64,7 +66,7 @@ impl Reporter {
         let (kind, last) = match event {
             IndexEvent::Indexing { done, total, .. } => (0, done == total),
             IndexEvent::Embedding { .. } => (1, false),
-            IndexEvent::Engine(_) => return target(event),
+            IndexEvent::Waiting | IndexEvent::Engine(_) => return target(event),
         };
         {
             let mut times = crate::lock(&self.last);

@@ -4,7 +4,6 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::path::Path;
 use std::time::Duration;
 
-use embedding_engine::engine::{Event, Level};
 use embedding_engine::{Cancel, Result};
 
 use crate::event::{IndexEvent, Reporter};
@@ -30,8 +29,7 @@ impl Lock {
                 Err(TryLockError::WouldBlock) => {}
             }
             if !told {
-                let message = "Another update of this index is running; this one begins when it has ended.".to_owned();
-                reporter.send(IndexEvent::Engine(Event::Notice { level: Level::Warn, message }));
+                reporter.send(IndexEvent::Waiting);
                 told = true;
             }
             cancel.check()?;
