@@ -47,7 +47,7 @@ pub enum Skip {
     Large,
     /// A copy of other people's code.
     Vendored,
-    /// It cannot be read.
+    /// It cannot be read, or its name is no text.
     Unreadable,
 }
 
@@ -115,6 +115,10 @@ impl Files {
     }
 
     fn read(&self, path: &Path, name: &str) -> Result<String, Skip> {
+        // A name that is no text could not be told from another such, nor be opened by it again.
+        if path.to_str().is_none() {
+            return Err(Skip::Unreadable);
+        }
         if is_vendored(name) {
             return Err(Skip::Vendored);
         }
