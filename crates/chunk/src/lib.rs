@@ -1,7 +1,8 @@
 //! Source code cut into chunks that can be found: functions, methods, the headers of classes, what lies
 //! between; with name, signature and documentation.
 //!
-//! The chunks of a text cover it, in order, without overlap; only white space lies between them.
+//! The chunks of a text cover it, in order, without overlap; only white space lies between them (and a byte order
+//! mark before the first).
 
 mod blank;
 mod docs;
@@ -101,11 +102,17 @@ impl Chunk {
 pub fn chunk(text: &str, language: Option<Language>, options: &Options) -> Vec<Chunk> {
     let budget = options.max_bytes.max(1);
     let tree = language.and_then(|language| parse(text, language));
-    let cuts = match (language, &tree) {
+    let mut cuts = match (language, &tree) {
         (Some(Language::Markdown), _) => markdown::cuts(text),
         (Some(language), Some(tree)) => units::cuts(text, language, tree.root_node()),
         _ => vec![Cut { at: 0, unit: None }],
     };
+    // A byte order mark is no part of what is said.
+    if text.starts_with('\u{feff}')
+        && let Some(first) = cuts.first_mut()
+    {
+        first.at = '\u{feff}'.len_utf8();
+    }
     let root = tree.as_ref().map(Tree::root_node);
     let lines = Lines::new(text);
     let mut chunks = Vec::new();

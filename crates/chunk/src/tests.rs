@@ -7,7 +7,7 @@ use super::*;
 
 /// The promise of this crate: in order, no overlap, nothing but white space between.
 fn covers(text: &str, chunks: &[Chunk]) {
-    let (mut at, mut line) = (0, 1);
+    let (mut at, mut line) = (if text.starts_with('\u{feff}') { 3 } else { 0 }, 1);
     let newlines = |range: Range<usize>| text.as_bytes()[range].iter().filter(|byte| **byte == b'\n').count();
     for chunk in chunks {
         assert!(chunk.range.start >= at && chunk.range.end > chunk.range.start, "{:?} after {at}", chunk.range);
