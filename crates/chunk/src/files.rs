@@ -129,7 +129,6 @@ impl Files {
     }
 }
 
-<<<<<<< HEAD
 impl Entry {
     /// Reads the file; one that is larger than `max_file_bytes` is skipped.
     pub fn read(self, max_file_bytes: u64) -> Found {
@@ -137,15 +136,6 @@ impl Entry {
         match text_of(&file, &path, max_file_bytes) {
             Ok(text) => Found::Text { language: Language::by_path(&path), text, path },
             Err(reason) => Found::Skipped { path, reason },
-=======
-    fn read(&self, path: &Path, name: &str) -> Result<String, Skip> {
-        // A name that is no text could not be told from another such, nor be opened by it again.
-        if path.to_str().is_none() {
-            return Err(Skip::Unreadable);
-        }
-        if is_vendored(name) {
-            return Err(Skip::Vendored);
->>>>>>> chunk
         }
     }
 }
@@ -159,6 +149,10 @@ impl Iterator for Files {
 }
 
 fn text_of(path: &Path, name: &str, max_file_bytes: u64) -> Result<String, Skip> {
+    // A name that is no text could not be told from another such, nor be opened by it again.
+    if path.to_str().is_none() {
+        return Err(Skip::Unreadable);
+    }
     if is_vendored(name) {
         return Err(Skip::Vendored);
     }
