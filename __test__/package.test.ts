@@ -27,6 +27,8 @@ test('what is exported', (t) => {
   t.deepEqual(Object.keys(api).sort(), [
     'EmbeddingEngine',
     'EmbeddingError',
+    'chunkCode',
+    'chunkFiles',
     'countTokens',
     'embed',
     'embedBatch',
@@ -34,6 +36,7 @@ test('what is exported', (t) => {
     'embedStream',
     'listDevices',
     'listModels',
+    'openIndex',
     'preloadModels',
     'similarity',
     'topK',

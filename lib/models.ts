@@ -7,7 +7,7 @@ import { checkEngineOptions } from './validate.ts'
 
 /** A model that this package knows by name, or finds in the hub cache, or both. */
 export interface ModelEntry {
-  /** Hub id. */
+  /** Hub id; `bundled` for the model that comes with the package. */
   id: string
   /** Short names for it. */
   aliases: string[]

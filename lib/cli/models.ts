@@ -85,7 +85,7 @@ function runList(flags: Flags): void {
     number(dimensions),
     number(maxTokens),
     license?.name ?? '',
-    cached ? onDisk(cached) : '–',
+    cached ? onDisk(cached) : id === 'bundled' ? 'here' : '–',
     cached?.path ?? '',
   ])
   print(aligned([['alias', 'model', 'dims', 'context', 'licence', 'on disk', 'path'], ...rows]))

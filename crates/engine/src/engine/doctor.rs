@@ -218,7 +218,6 @@ pub fn list_models(options: &EngineOptions) -> Result<Vec<ModelEntry>> {
 fn bundled_entry(folder: &Path) -> Option<ModelEntry> {
     let located = Located { id: "bundled".to_owned(), revision: None, root: folder.to_owned() };
     let spec = model::describe(&located, &ModelOverrides::default()).ok()?;
-    let files = hub::files_of(&located);
     let (rows, width) = model::static_table::table_shape(&spec.files.weights).ok()?;
     Some(ModelEntry {
         id: spec.id,
@@ -230,11 +229,7 @@ fn bundled_entry(folder: &Path) -> Option<ModelEntry> {
         dimensions: Some(spec.dimensions),
         max_tokens: Some(spec.max_tokens),
         matryoshka: spec.matryoshka,
-        cached: Some(CachedFiles {
-            path: located.root,
-            bytes: files.iter().map(|(_, bytes)| bytes).sum(),
-            revisions: Vec::new(),
-        }),
+        cached: None,
     })
 }
 
