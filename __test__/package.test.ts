@@ -5,6 +5,7 @@ import { join } from 'node:path'
 
 import test from 'ava'
 import * as api from 'embedding-engine'
+import * as train from 'embedding-engine/train'
 
 import { ROOT, runModule } from './helpers/process.ts'
 
@@ -42,6 +43,7 @@ test('what is exported', (t) => {
     'topK',
     'version',
   ])
+  t.deepEqual(Object.keys(train), ['evaluate'])
 })
 
 test('the version is the same everywhere', (t) => {

@@ -106,11 +106,11 @@ fn run_index(
     cancel: &Cancel,
     sinks: Sinks,
 ) -> Result<String> {
+    // Before all that takes long, in case the model cannot be used.
     let asked = PreloadRequest { model: request.model.clone() };
-    let embedder = Box::new(EngineEmbedder::new(engine.clone(), request)?);
-    let run = evaluate_index(folder, files, embedder, cancel, sinks.index)?;
-    // Loaded just now: this only asks for its description.
     let model: ModelReport = engine.preload_blocking(asked, cancel)?;
+    let embedder = Box::new(EngineEmbedder::new(engine, request)?);
+    let run = evaluate_index(folder, files, embedder, cancel, sinks.index)?;
     let report = Report { model: Some(model), ..run.report };
     Ok(to_json(&report, Some((run.update_seconds, run.query_seconds))))
 }
