@@ -51,7 +51,7 @@ class Queue {
   const [, add, , push] = chunks
   t.is(add!.signature, 'export function add(a: number, b: number): number')
   t.is(add!.doc, 'Adds, naïvely 🦀.')
-  t.is(push!.embedText, `Queue\n${push!.text}`)
+  t.is(push!.embedText, `Queue ${'push '.repeat(8).trim()}\npush(item: string): void\n${push!.text}`)
   t.deepEqual(chunkCode(source, { language: 'ts' }), chunks)
 })
 

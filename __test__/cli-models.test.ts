@@ -44,6 +44,8 @@ test.serial('download, list, path, verify and remove', async (t) => {
   const entries = JSON.parse(list.stdout) as { id: string; cached: { path: string; bytes: number } | null }[]
   t.is(entries.find(({ cached }) => cached !== null)!.id, 'Qodo/Qodo-Embed-1-1.5B')
   t.regex((await run('models', 'list')).stdout, /^code, qodo_embed +Qodo\/\S+ +1536 +32768 +QodoAI\S+ +[\d.]+ MB +\//m)
+  t.regex((await run('models', 'list')).stdout, /^Qodo\/\S+: QodoAI-Open-RAIL-M\. .*restrictions.* https:/m)
+  t.regex((await run('models', 'list')).stdout, /^jinaai\/jina-embeddings-v3: CC-BY-NC-4\.0\. .*commercial.* https:/m)
 
   t.is((await run('models', 'verify')).code, 0)
   const config = join(folder, 'config.json')
@@ -54,10 +56,29 @@ test.serial('download, list, path, verify and remove', async (t) => {
 
   const removed = await run('models', 'remove', 'code')
   t.is(removed.code, 0, removed.stderr)
-  t.regex(removed.stdout, /1 revisions removed, [\d.]+ MB freed/)
+  t.regex(removed.stdout, /1 revision removed, [\d.]+ MB freed/)
   t.false(existsSync(join(cache, 'models--Qodo--Qodo-Embed-1-1.5B')))
   t.is((await run('models', 'remove', 'code')).code, 1)
   t.is(hub.asked.length, requests, 'all of this needs no network')
+})
+
+test.serial('a download that was broken off is not taken for a model', async (t) => {
+  const hub = await startHub(t)
+  hub.add('o/n', model('bert-dense'), COMMIT)
+  hub.fail(/cdn GET .*\/model\.safetensors/, { status: 404 })
+  const { run } = commandLine(t, hub)
+  const named = `o/n@${COMMIT}`
+  t.is((await run('models', 'download', named)).code, 1)
+  const path = await run('models', 'path', named)
+  t.is(path.code, 1)
+  t.regex(path.stderr, new RegExp(`not whole.*models download ${named}`))
+  t.regex((await run('models', 'list')).stdout, /^ *o\/n .*B, not whole +\//m)
+  hub.heal()
+  t.is((await run('models', 'download', named)).code, 0)
+  t.is((await run('models', 'path', named)).code, 0)
+  t.notRegex((await run('models', 'list')).stdout, /not whole/)
+  t.is((await run('models', 'verify', 'o/n', '--revision', COMMIT)).code, 0)
+  t.is((await run('models', 'verify', 'o/n', '--revision', 'v1')).code, 1)
 })
 
 test.serial('revisions, usage errors and what is not there', async (t) => {

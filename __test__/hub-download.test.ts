@@ -12,6 +12,9 @@ import { COMMIT, QODO_COMMIT, cleanEnv, engineOn, startHub, temporary, treeOf } 
 import { model } from './helpers/models.ts'
 import { runModule } from './helpers/process.ts'
 
+// Time enough for a branch to be asked for on a busy machine.
+process.env.HF_HUB_ETAG_TIMEOUT = '60'
+
 const OTHER = 'fedcba9876543210fedcba9876543210fedcba98'
 
 /** The vector that the model's own folder gives. */
@@ -187,6 +190,22 @@ test('a snapshot that another tool left half-fetched is completed', async (t) =>
   }
 })
 
+test('a file that was spoilt since is fetched again', async (t) => {
+  const hub = await startHub(t)
+  const files = hub.add('o/n', model('bert-dense'), COMMIT)
+  const { engine, cache } = engineOn(t, hub)
+  const { embedding } = await engine.embed('a', { model: 'o/n' })
+  for (const file of ['modules.json', 'model.safetensors']) {
+    const place = join(cache, 'models--o--n/snapshots', COMMIT, file)
+    writeFileSync(place, '{')
+    const sent = hub.bytes(/\/resolve/)
+    const again = engineOn(t, hub, { cacheDir: cache })
+    t.deepEqual((await again.engine.embed('a', { model: 'o/n' })).embedding, embedding, file)
+    t.is(hub.bytes(/\/resolve/) - sent, files.get(file)!.content.length)
+    t.true(readFileSync(place).equals(files.get(file)!.content))
+  }
+})
+
 test('a model that we cannot run is refused before its weights come', async (t) => {
   const hub = await startHub(t)
   const files = hub.add('o/n', model('bert-dense'), COMMIT, { 'config.json': '{"model_type":"mamba"}' })
@@ -199,7 +218,7 @@ test('a model that we cannot run is refused before its weights come', async (t) 
 test('progress: each file from initiate to done, totals that reach their end, ten a second', async (t) => {
   const hub = await startHub(t)
   const files = hub.add('o/n', model('bert-dense'), COMMIT)
-  hub.fail(/cdn GET .*\/model\.safetensors/, { bytesPerSecond: 900_000 })
+  hub.fail(/cdn GET .*\/model\.safetensors/, { bytesPerSecond: 300_000 })
   const { engine } = engineOn(t, hub)
   const events: { at: number; event: EmbeddingProgress }[] = []
   await engine.embed('a', {
@@ -221,9 +240,9 @@ test('progress: each file from initiate to done, totals that reach their end, te
   t.true(slow.length >= 4, String(slow.length))
   const speeds = slow.flatMap((e) => (e.status === 'progress' && e.progress > 40 && e.progress < 100 ? [e] : []))
   t.true(
-    speeds.length > 0 && speeds.every(({ bytesPerSecond }) => bytesPerSecond > 50_000 && bytesPerSecond < 5_000_000),
+    speeds.length > 0 && speeds.every(({ bytesPerSecond }) => bytesPerSecond > 10_000 && bytesPerSecond < 5_000_000),
   )
-  t.true(speeds.every(({ etaSeconds }) => etaSeconds !== undefined && etaSeconds >= 0 && etaSeconds < 20))
+  t.true(speeds.every(({ etaSeconds }) => etaSeconds !== undefined && etaSeconds >= 0 && etaSeconds < 100))
   const totals = of('progress_total').flatMap((e) => (e.status === 'progress_total' ? [e] : []))
   const last = totals.at(-1)!
   const size = [...files.values()].reduce((sum, { content }) => sum + content.length, 0)
@@ -352,7 +371,7 @@ test('a name that is nearly right is answered with the right one', async (t) => 
 test('further files by glob, and only those', async (t) => {
   const hub = await startHub(t)
   hub.add('o/n', model('bert-dense'), COMMIT, { 'LICENSE.txt': 'MIT', 'docs/a/b.md': '#', 'x.bin': 'x' })
-  const { engine } = engineOn(t, hub)
+  const { engine, cache } = engineOn(t, hub)
   const { files, path, bytes } = await engine.download('o/n', { include: ['LICENSE*', 'docs/*'] })
   const names = new Set(files.map(({ file }) => file))
   t.true(names.has('LICENSE.txt') && names.has('docs/a/b.md') && !names.has('x.bin'))
@@ -363,6 +382,10 @@ test('further files by glob, and only those', async (t) => {
   t.is(readFileSync(join(path, 'LICENSE.txt'), 'utf8'), 'MIT')
   t.is((await engine.download('o/n')).downloadedBytes, 0)
   await rejectsWith(t, engine.download('o/n', { include: ['['] }), 'INVALID_OPTION', 'include')
+  // Without a network: those that are there, and not those that are not.
+  const { engine: offline } = engineOn(t, hub, { cacheDir: cache, offline: true })
+  t.is((await offline.download('o/n', { include: ['LICENSE*'] })).path, path)
+  await rejectsWith(t, offline.download('o/n', { include: ['*.bin'] }), 'OFFLINE', 'o/n')
 })
 
 test('verify hashes all files again and names the one that is wrong', async (t) => {

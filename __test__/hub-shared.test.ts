@@ -1,4 +1,5 @@
 // Several who want the same model: calls, engines and processes; those who leave; and the ways to the hub.
+import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { createServer, request as httpRequest } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -8,11 +9,21 @@ import test from 'ava'
 import type { ExecutionContext } from 'ava'
 import type { EmbeddingProgress } from 'embedding-engine'
 
-import { COMMIT, cleanEnv, engineOn, startHub, temporary, unfinished, until } from './helpers/hub/engine.ts'
-import { startCli, startDownload } from './helpers/hub/process.ts'
+import {
+  COMMIT,
+  SOON_MS,
+  cleanEnv,
+  engineOn,
+  startHub,
+  temporary,
+  treeOf,
+  unfinished,
+  until,
+} from './helpers/hub/engine.ts'
+import { startCli, startDownload, startProgram } from './helpers/hub/process.ts'
 import type { Hub } from './helpers/hub/server.ts'
 import { model } from './helpers/models.ts'
-import { runModule } from './helpers/process.ts'
+import { ROOT, runModule } from './helpers/process.ts'
 
 const WEIGHTS = /cdn GET .*\/[0-9a-f]{40}\/model\.safetensors/
 const SIZE = readFileSync(join(model('bert-dense'), 'model.safetensors')).length
@@ -76,7 +87,7 @@ test('an abort of the only call ends the download within a second, and leaves wh
   const begin = performance.now()
   controller.abort()
   const error = await failed
-  t.true(performance.now() - begin < 1000)
+  t.true(performance.now() - begin < SOON_MS)
   t.is(error, controller.signal.reason)
   // Nobody takes bytes from the hub any more.
   const at = unfinished(cache)!.content.length
@@ -100,7 +111,7 @@ test('disposing of the engine ends its download', async (t) => {
   await until(() => (unfinished(cache)?.content.length ?? 0) >= 100_000, 'some of the weights')
   const begin = performance.now()
   await engine.dispose()
-  t.true(performance.now() - begin < 1000)
+  t.true(performance.now() - begin < SOON_MS)
   await failed
 })
 
@@ -126,6 +137,30 @@ test('two processes fetch one copy', async (t) => {
     fetched,
     all.reduce((sum, { content }) => sum + content.length, 0),
   )
+})
+
+test('where no links can be made: the files themselves, one copy, by one process or two', async (t) => {
+  const hub = await withModel(t)
+  hub.add('o/n', model('bert-dense'), COMMIT, { 'x/a.txt': 'the same', 'x/b.txt': 'the same' })
+  hub.fail(WEIGHTS, { bytesPerSecond: 2_000_000 })
+  const cache = temporary(t)
+  const env = { HF_ENDPOINT: hub.url, HF_HUB_CACHE: cache, HF_HUB_DISABLE_SYMLINKS: '1' }
+  const children = [1, 2].map(() => startCli(t, ['models', 'download', 'o/n', '--include', 'x/*'], env))
+  for (const child of children) t.is(await child.ended, 0, child.stderr())
+  t.is(hub.bytes(WEIGHTS), SIZE)
+  const tree = treeOf(join(cache, 'models--o--n'))
+  const files = [...hub.repositories.get('o/n')!.commits.get(COMMIT)!]
+  t.deepEqual(
+    tree.filter((line) => line.startsWith('snapshots/')),
+    files.map(([path, { content }]) => `snapshots/${COMMIT}/${path} ${content.length}`).sort(),
+  )
+  t.deepEqual(
+    tree.filter((line) => line.startsWith('blobs/')),
+    [],
+  )
+  const { engine } = engineOn(t, hub, { cacheDir: cache, offline: true })
+  t.true((await engine.verify('o/n')).ok)
+  t.is((await engine.download('o/n', { include: ['x/*'] })).downloadedBytes, 0)
 })
 
 test('one takes over where the other was killed', async (t) => {
@@ -170,9 +205,28 @@ test('waiting for another process can be aborted', async (t) => {
   const begin = performance.now()
   controller.abort()
   t.is(await failed, controller.signal.reason)
-  t.true(performance.now() - begin < 1000)
+  t.true(performance.now() - begin < SOON_MS)
   await engine.dispose()
-  t.true(performance.now() - begin < 2000)
+  t.true(performance.now() - begin < 2 * SOON_MS)
+})
+
+test('on a terminal: a bar for each file and one for all', async (t) => {
+  if (spawnSync('script', ['--version'], { encoding: 'utf8' }).stdout?.includes('util-linux') !== true) {
+    t.log('SKIPPED: no util-linux script here, which makes a terminal')
+    t.pass()
+    return
+  }
+  const hub = await withModel(t)
+  hub.fail(WEIGHTS, { bytesPerSecond: 800_000 })
+  const command = `${process.execPath} ${ROOT}/dist/lib/cli/main.js models download o/n`
+  const child = startProgram(t, 'script', ['-qec', command, '/dev/null'], {
+    HF_ENDPOINT: hub.url,
+    HF_HUB_CACHE: temporary(t),
+  })
+  t.is(await child.ended, 0, child.stdout())
+  const said = child.stdout()
+  t.regex(said, /[█░]{24} +\d+ %  [\d.]+ \w+ of [\d.]+ \w+  [\d.]+ \w+\/s  model\.safetensors/)
+  t.regex(said, /[█░]{24} +\d+ %  [\d.]+ \w+ of [\d.]+ \w+  [\d.]+ \w+\/s  \d+ s left  o\/n/)
 })
 
 test('Ctrl-C on the command line: 130 within a second, and the rest later', async (t) => {
@@ -185,7 +239,7 @@ test('Ctrl-C on the command line: 130 within a second, and the rest later', asyn
   const begin = performance.now()
   child.kill('SIGINT')
   t.is(await child.ended, 130, child.stderr())
-  t.true(performance.now() - begin < 1500)
+  t.true(performance.now() - begin < SOON_MS)
   t.regex(child.stderr(), /Run the command again/)
   const again = startCli(t, ['models', 'download', 'o/n'], env)
   t.is(await again.ended, 0, again.stderr())

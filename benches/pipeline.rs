@@ -1,4 +1,4 @@
-//! What stands around the encoders: tokenizing, planning batches, loading.
+//! What stands around the encoders: tokenizing, planning batches, loading; and the bundled model, which has none.
 //!
 //! `cargo bench --bench pipeline`. Tokenizing uses the real Qwen2.5 tokenizer of the test models.
 
@@ -7,17 +7,20 @@
 mod support;
 
 use embedding_engine::backend::candle::{self, Dtype};
-use embedding_engine::batch::plan_shares;
+use embedding_engine::backend::static_table;
+use embedding_engine::batch::{PackedBatch, plan_shares};
 use embedding_engine::cancel::Cancel;
 use embedding_engine::hub::Located;
 use embedding_engine::model::{ModelOverrides, content_digest, describe};
 use embedding_engine::tokenize::Tokenizer;
+use embedding_engine::tokenize::words::WordTokenizer;
 use support::measure::{header, report};
 
 fn main() {
     tokenizing();
     planning();
     loading();
+    bundled();
 }
 
 fn tokenizing() {
@@ -68,4 +71,40 @@ fn loading() {
     // The digest covers the tokenizer too, which this model has not.
     named.files.tokenizer = support::test_model("qodo-tiny").join("tokenizer.json");
     report("digest of its content", bytes, "MB", 2.0, || content_digest(&named, None, &never).unwrap());
+}
+
+fn bundled() {
+    header("The bundled model, on one thread");
+    let folder = support::bundled_model();
+    let located = Located { id: "bundled".to_owned(), revision: None, root: folder };
+    let describe = || describe(&located, &ModelOverrides::default()).unwrap();
+    let spec = describe();
+    let tokenizer = || WordTokenizer::load(&spec.files.tokenizer, 1 << 20, spec.max_tokens).unwrap().unwrap();
+    let load = || static_table::load(&spec, "cpu").unwrap();
+    report("description, tokenizer and table, loaded", 1, "loads", 2.0, || (describe(), tokenizer(), load()));
+
+    let (words, backend) = (tokenizer(), load());
+    let source = include_str!("../crates/engine/src/backend/candle/cpu/parts.rs");
+    let functions: Vec<&str> = source.split("\n    fn ").collect();
+    let ids = |text: &str| words.encode(text, None).unwrap().ids;
+    let texts: Vec<Vec<u32>> = functions.iter().map(|text| ids(text)).collect();
+    let tokens: usize = texts.iter().map(Vec::len).sum();
+    report(&format!("tokenizing {} functions of Rust", functions.len()), tokens, "tok", 2.0, || {
+        functions.iter().map(|text| ids(text).len()).sum::<usize>()
+    });
+    let mut batch = PackedBatch::new();
+    for ids in &texts {
+        batch.push(ids, std::slice::from_ref(&(0..ids.len() as u32)), None);
+    }
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+    let never = Cancel::never();
+    report("means of their rows", tokens, "tok", 2.0, || pool.install(|| backend.run(&batch, &never).unwrap()));
+    report("both", tokens, "tok", 2.0, || {
+        let mut batch = PackedBatch::new();
+        for text in &functions {
+            let ids = ids(text);
+            batch.push(&ids, std::slice::from_ref(&(0..ids.len() as u32)), None);
+        }
+        pool.install(|| backend.run(&batch, &never).unwrap())
+    });
 }

@@ -1,3 +1,6 @@
+import { join } from 'node:path'
+
+import { PACKAGE_ROOT } from './native/addon.ts'
 import type { Addon } from './native/addon.ts'
 import { findOnnxRuntime } from './native/onnxruntime.ts'
 import type { EngineOptions, ModelRef } from './options.ts'
@@ -6,6 +9,9 @@ import type { EngineOptions, ModelRef } from './options.ts'
 export function defaultModel(): ModelRef {
   return process.env.EMBEDDING_ENGINE_MODEL || 'bundled'
 }
+
+/** The folder of the model that comes with the package. */
+const BUNDLED_MODEL = join(PACKAGE_ROOT, 'models', 'bundled')
 
 /**
  * The options of an engine as the core takes them, completed from the environment. Node's `process.env` is read
@@ -18,5 +24,6 @@ export function coreOptions(options: EngineOptions, addon: Addon): string {
     device: options.device ?? (process.env.EMBEDDING_ENGINE_DEVICE || undefined),
     home: options.home ?? (process.env.EMBEDDING_ENGINE_HOME || undefined),
     onnxRuntime: findOnnxRuntime(addon.path).path,
+    bundledModel: BUNDLED_MODEL,
   })
 }

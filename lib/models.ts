@@ -35,8 +35,11 @@ export interface CachedModel {
   path: string
   /** Bytes on disk. */
   bytes: number
-  /** The snapshots: the commit, the branches and tags that stand for it, and the folder with its files. */
-  revisions: { commit: string; refs: string[]; path: string }[]
+  /**
+   * The snapshots: the commit, the branches and tags that stand for it, the folder with its files, and whether all
+   * that the model needs is there (`false` where a download was broken off).
+   */
+  revisions: { commit: string; refs: string[]; path: string; complete: boolean }[]
 }
 
 /**

@@ -2,6 +2,7 @@ import { EmbeddingError, invalidInput, invalidOption } from './errors.ts'
 import type { CallOptions, EngineOptions, Precision, Task } from './options.ts'
 import type { OpenIndexOptions, QueryOptions } from './search-index.ts'
 import { nearest, show } from './show.ts'
+import type { EvaluateOptions } from './train/evaluate.ts'
 
 /** Every task. */
 export const TASKS: readonly Task[] = ['document', 'query', 'similarity', 'classification', 'clustering']
@@ -159,6 +160,28 @@ const openIndexRules = {
   exclude: globs,
 }
 
+const evaluateRules: Rules<EvaluateOptions> = {
+  ...engineRules,
+  model: callRules.model,
+  dimensions: callRules.dimensions,
+  truncate: callRules.truncate,
+  adapter: callRules.adapter,
+  space: callRules.space,
+  ...preloadRules,
+  folder: filled,
+  dataset: filled,
+  split: { expected: 'the name of a file', allows: (value) => typeof value === 'string' && /^[\w.-]+$/.test(value) },
+  include: globs,
+  exclude: globs,
+  nameRepeats: notNegative,
+  hybridWeight: {
+    expected: 'a number, 0 or more',
+    allows: (value) => typeof value === 'number' && Number.isFinite(value) && value >= 0,
+  },
+  blankNames: boolean,
+  throughIndex: boolean,
+}
+
 /** Duck-typed, because a signal may come from another realm or a polyfill. */
 function isAbortSignal(value: unknown): boolean {
   return (
@@ -228,16 +251,50 @@ export function checkOpenIndexOptions(owner: string, options: OpenIndexOptions):
   throw invalidOption('model', message, options.model)
 }
 
-/** The options of an engine among those of `openIndex`, without what is undefined, and the others. */
-export function splitEngineOptions(options: OpenIndexOptions): {
-  engine: EngineOptions
-  rest: Omit<OpenIndexOptions, keyof EngineOptions>
-} {
+/** Refuses bad options of `evaluate`. */
+export function checkEvaluateOptions(owner: string, options: EvaluateOptions): void {
+  if (options === undefined) throw invalidInput(`${owner} needs options: a folder or a dataset.`)
+  check(options, evaluateRules, owner)
+  checkModelDefaults(options)
+  const { folder, dataset, model, throughIndex } = options
+  if ((folder === undefined) === (dataset === undefined)) {
+    const message = `${owner} needs one of folder (of code) and dataset (with corpus.jsonl), not ${folder === undefined ? 'none' : 'both'}.`
+    throw invalidOption('folder', message, folder)
+  }
+  const others =
+    dataset === undefined
+      ? (['split'] as const)
+      : (['include', 'exclude', 'nameRepeats', 'blankNames', 'throughIndex'] as const)
+  refuseWith(owner, options, others, dataset === undefined ? 'is for a dataset' : 'is for a folder of code')
+  if (throughIndex) refuseWith(owner, options, ['nameRepeats', 'hybridWeight', 'blankNames'], "is the index's own")
+  if (model === 'auto') {
+    const message = "One model is evaluated. Name it: 'bundled', 'code' or 'text', not 'auto'."
+    throw invalidOption('model', message, model)
+  }
+}
+
+/** Refuses options that have no meaning beside others. */
+function refuseWith(
+  owner: string,
+  options: EvaluateOptions,
+  names: readonly (keyof EvaluateOptions)[],
+  why: string,
+): void {
+  for (const name of names) {
+    if (options[name] === undefined) continue
+    throw invalidOption(name, `Option '${name}' of ${owner} ${why}: leave it out.`, options[name])
+  }
+}
+
+/** The options of an engine among others, without what is undefined, and the others. */
+export function splitEngineOptions<T extends EngineOptions>(
+  options: T,
+): { engine: EngineOptions; rest: Omit<T, keyof EngineOptions> } {
   const given = Object.entries(options).filter(([, value]) => value !== undefined)
   const [engine, rest] = [true, false].map((ofEngine) =>
     Object.fromEntries(given.filter(([name]) => Object.hasOwn(engineRules, name) === ofEngine)),
   )
-  return { engine: engine!, rest: rest! }
+  return { engine: engine as EngineOptions, rest: rest as Omit<T, keyof EngineOptions> }
 }
 
 /** Refuses bad options of `update`. */

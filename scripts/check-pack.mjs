@@ -1,7 +1,7 @@
 // npm run pack:check: installs the packed tarballs into an empty project, as a user would, without Rust and without
 // our development dependencies, and uses them there.
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 
@@ -9,8 +9,19 @@ import { ensureModels } from '../__test__/fixtures/make-models.mjs'
 import { packAll } from './pack.mjs'
 import { ROOT, SetupError, main } from './setup.mjs'
 
-/** One for each backend. */
+/** One for each backend, beside the bundled one. */
 const MODELS = ['bert-mean', 'onnx-bert']
+
+/** A package of the registry that nobody here wrote, with several thousand functions; what is asked, and what answers. */
+const FOREIGN = {
+  folder: join(ROOT, 'node_modules/apache-arrow'),
+  functions: 3000,
+  questions: [
+    ['read record batches from a stream of bytes', /fromByteStream/i],
+    ['compare two schemas for equality', /compareSchemas/],
+    ['concatenate typed arrays into one buffer', /joinUint8Arrays/],
+  ],
+}
 
 /** Only Node and the system's own tools: no cargo, and nothing that names our addon. */
 function userEnvironment() {
@@ -78,6 +89,67 @@ await main(async () => {
           ),
         ),
       ),
+      check('embedding-engine/train', () => {
+        mkdirSync(join(project, 'code'))
+        writeFileSync(
+          join(project, 'code', 'a.py'),
+          'def lines(path):\n    """Reads the lines of a file."""\n    with open(path) as file:\n        return [line.strip() for line in file if line != path]\n',
+        )
+        return node(
+          `import { evaluate } from 'embedding-engine/train'
+          const { queries, rows } = await evaluate({ folder: 'code', model: ${JSON.stringify(join(models, MODELS[0]))} })
+          if (queries !== 1 || rows.length !== 10) throw new Error(queries + ' queries, ' + rows.length + ' rows')
+          console.log(rows.length, 'rows')`,
+          '--input-type=module',
+        )
+      }),
+      check('embed with no model named, without a network', () =>
+        node(
+          `import { EmbeddingEngine } from 'embedding-engine'
+          const engine = new EmbeddingEngine({ offline: true, cacheDir: './nothing', home: './home' })
+          const { embedding, model } = await engine.embed('Hello')
+          const norm = Math.hypot(...embedding)
+          if (Math.abs(norm - 1) > 1e-5) throw new Error('norm ' + norm)
+          console.log(model.id, model.backend, embedding.length)`,
+          '--input-type=module',
+        ),
+      ),
+      check('search in a package of the registry', () => {
+        const told = node(
+          `import { chunkFiles, openIndex } from 'embedding-engine'
+          const folder = ${JSON.stringify(FOREIGN.folder)}
+          let functions = 0
+          for await (const { chunks } of chunkFiles(folder))
+            functions += chunks.filter(({ kind }) => kind === 'function' || kind === 'method').length
+          const index = await openIndex(folder, { store: './foreign.db' })
+          const begin = performance.now()
+          const { files, chunks, tokens } = await index.update()
+          const seconds = (performance.now() - begin) / 1000
+          const again = await index.update()
+          const found = []
+          for (const question of ${JSON.stringify(FOREIGN.questions.map(([question]) => question))})
+            found.push((await index.query(question, { top: 10 })).map(({ name }) => name))
+          await index.close()
+          console.log(JSON.stringify({ functions, files, chunks, tokens, seconds, again, found }))`,
+          '--input-type=module',
+        )
+        const { functions, files, chunks, tokens, seconds, again, found } = JSON.parse(told)
+        assert(functions >= FOREIGN.functions, `${functions} functions`)
+        assert(again.embedded === 0 && again.unchanged === files, `the second update did ${JSON.stringify(again)}`)
+        for (const [at, [question, name]] of FOREIGN.questions.entries())
+          assert(
+            found[at].some((hit) => name.test(hit)),
+            `"${question}" found ${found[at].join(', ')}`,
+          )
+        return `${files} files, ${functions} functions, ${chunks} chunks, ${tokens} tokens in ${seconds.toFixed(1)} s`
+      }),
+      check('command line: search', () => {
+        const { hits } = JSON.parse(
+          cli('search', FOREIGN.questions[1][0], FOREIGN.folder, '--store', 'foreign.db', '--json'),
+        )
+        assert(hits.length > 0 && hits[0].startLine > 0, 'no hits')
+        return `${hits[0].path}:${hits[0].startLine}`
+      }),
       check('command line: embed', () => {
         const line = JSON.parse(cli('embed', 'Hello', '--model', join(models, MODELS[0])))
         assert(line.embedding.length > 0, 'no embedding')
@@ -93,6 +165,11 @@ await main(async () => {
         writeFileSync(
           join(project, 'user.ts'),
           `import { embed, embedBatch } from 'embedding-engine'
+          import type { CallOptions } from 'embedding-engine'
+          import { evaluate } from 'embedding-engine/train'
+          import type { EvaluateOptions } from 'embedding-engine/train'
+          const options: EvaluateOptions & Pick<CallOptions, 'model'> = { folder: '.' }
+          export const ndcg: number = (await evaluate(options)).rows[0]!.metrics.ndcg10.value
           const { embedding } = await embed('a')
           export const floats: Float32Array = embedding
           export const bytes: Int8Array = (await embedBatch(['a'], { precision: 'int8' })).data

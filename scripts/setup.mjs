@@ -137,7 +137,7 @@ export async function setup() {
   )
   await step(
     'TypeScript',
-    () => upToDate(join(ROOT, 'dist/index.js'), 'index.ts', 'lib', 'tsconfig.json', 'tsconfig.build.json'),
+    () => upToDate(join(ROOT, 'dist/index.js'), 'index.ts', 'train.ts', 'lib', 'tsconfig.json', 'tsconfig.build.json'),
     'compiling to dist/ …',
     compile,
   )

@@ -192,3 +192,8 @@ pub fn test_model(name: &str) -> PathBuf {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     PathBuf::from(String::from_utf8(output.stdout).unwrap().lines().last().unwrap().trim()).join(name)
 }
+
+/// The folder of the model that comes with the package.
+pub fn bundled_model() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/bundled"))
+}

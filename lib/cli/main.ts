@@ -4,6 +4,7 @@ import { Command, CommanderError } from 'commander'
 import { version } from '../version.ts'
 import { addDoctorCommand } from './doctor.ts'
 import { addEmbedCommand } from './embed.ts'
+import { addEvaluateCommand } from './evaluate.ts'
 import { EXIT, Interrupted, failureCode, messageOf, unwatchInterrupt, watchInterrupt } from './exit.ts'
 import { addModelsCommand } from './models.ts'
 import { addSearchCommand } from './search.ts'
@@ -17,6 +18,7 @@ const program = new Command('embedding-engine')
 
 addSearchCommand(program)
 addEmbedCommand(program)
+addEvaluateCommand(program)
 addDoctorCommand(program)
 addModelsCommand(program)
 for (const command of program.commands) inheritExit(command)

@@ -5,7 +5,7 @@ import { EmbeddingEngine } from '../engine.ts'
 import { modelPath, removeModel } from '../hub-cache.ts'
 import type { HubOptions } from '../hub-cache.ts'
 import { listModels } from '../models.ts'
-import type { ModelEntry } from '../models.ts'
+import type { CachedModel, ModelEntry } from '../models.ts'
 import { EXIT, UsageError, interrupt } from './exit.ts'
 import { ProgressBar } from './progress-bar.ts'
 import { aligned, bytes } from './units.ts'
@@ -43,7 +43,7 @@ export function addModelsCommand(program: Command): void {
     .command('remove')
     .description('Remove a model from the hub cache.')
     .argument('<model>', 'alias or hub id')
-    .addOption(revision())
+    .option('--revision <revision>', 'commit, branch or tag (default: all that are there)')
     .addOption(cacheDir())
     .option('--json', 'for programs')
     .action(runRemove)
@@ -59,6 +59,7 @@ export function addModelsCommand(program: Command): void {
     .command('verify')
     .description('Hash the files in the hub cache again; exit code 1 if one is wrong.')
     .argument('[model]', 'alias or hub id (default: all)')
+    .option('--revision <revision>', 'commit, branch or tag (default: all that are there)')
     .addOption(cacheDir())
     .option('--json', 'for programs')
     .action(runVerify)
@@ -84,7 +85,7 @@ function runList(flags: Flags): void {
     number(dimensions),
     number(maxTokens),
     license?.name ?? '',
-    cached ? bytes(cached.bytes) : '–',
+    cached ? onDisk(cached) : '–',
     cached?.path ?? '',
   ])
   print(aligned([['alias', 'model', 'dims', 'context', 'licence', 'on disk', 'path'], ...rows]))
@@ -108,7 +109,7 @@ async function runDownload(model: string, flags: Flags): Promise<void> {
     bar.clear()
     if (flags.json) return printJson(found)
     const came = found.downloadedBytes > 0 ? `${bytes(found.downloadedBytes)} fetched` : 'it was there already'
-    process.stderr.write(`${found.id}: ${found.files.length} files, ${bytes(found.bytes)}; ${came}\n`)
+    process.stderr.write(`${found.id}: ${counted(found.files.length, 'file')}, ${bytes(found.bytes)}; ${came}\n`)
     print(`${found.path}\n`)
   } catch (error) {
     bar.clear()
@@ -120,7 +121,7 @@ async function runDownload(model: string, flags: Flags): Promise<void> {
 function runRemove(model: string, flags: Flags): void {
   const removed = removeModel(withRevision(model, flags), where(flags))
   if (flags.json) printJson(removed)
-  else print(`${removed.id}: ${removed.revisions.length} revisions removed, ${bytes(removed.bytes)} freed\n`)
+  else print(`${removed.id}: ${counted(removed.revisions.length, 'revision')} removed, ${bytes(removed.bytes)} freed\n`)
 }
 
 function runPath(model: string, flags: Flags): void {
@@ -133,12 +134,15 @@ async function runVerify(model: string | undefined, flags: Flags): Promise<void>
   const bar = new ProgressBar()
   await using engine = new EmbeddingEngine({ ...where(flags), offline: true })
   try {
-    const found = await engine.verify(model, { signal: interrupt, onProgress: bar.callback })
+    const found = await engine.verify(model === undefined ? undefined : withRevision(model, flags), {
+      signal: interrupt,
+      onProgress: bar.callback,
+    })
     bar.clear()
     if (!found.ok) process.exitCode = EXIT.failed
     if (flags.json) return printJson(found)
     for (const { id, files, ok } of found.models) {
-      print(`${ok ? '✓' : '✗'} ${id}: ${files.length} files\n`)
+      print(`${ok ? '✓' : '✗'} ${id}: ${counted(files.length, 'file')}\n`)
       for (const { file, revision: commit, reason } of files.filter((item) => !item.ok)) {
         print(`    ${file} (${commit.slice(0, 7)}): ${reason}\n`)
       }
@@ -161,8 +165,18 @@ function withRevision(model: string, { revision: wanted }: Flags): string {
   return `${known?.id ?? model}@${wanted}`
 }
 
+/** A download that was broken off takes room as well. */
+function onDisk({ bytes: size, revisions }: CachedModel): string {
+  return revisions.some(({ complete }) => complete) ? bytes(size) : `${bytes(size)}, not whole`
+}
+
 function number(value: number | null): string {
   return value === null ? '' : String(value)
+}
+
+/** A number with its noun. */
+function counted(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? '' : 's'}`
 }
 
 function print(text: string): void {

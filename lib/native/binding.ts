@@ -16,6 +16,14 @@ export interface Binding {
   NativeFiles: new (folder: string, optionsJson: string) => NativeFiles
   /** Opens the index of a folder, or makes an empty one. */
   openIndex(engine: NativeEngine, folder: string, requestJson: string, optionsJson: string): Promise<NativeIndex>
+  /** JSON of the report of an evaluation. */
+  evaluate(
+    engine: NativeEngine,
+    requestJson: string,
+    optionsJson: string,
+    cancel: CancelToken,
+    onEvent?: EventCallback,
+  ): Promise<string>
   /** JSON of where a model lies, without any network. */
   modelPath(optionsJson: string, model: string): string
   /** Removes a model from the hub cache; JSON of what was removed. */

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import { existsSync, lstatSync, mkdtempSync, readFileSync, readdirSync, readlinkSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
@@ -101,8 +102,30 @@ export function unfinished(cache: string): { path: string; content: Buffer } | u
   return found.sort((a, b) => b.content.length - a.content.length)[0]
 }
 
+/**
+ * What is promised within a second takes less than this on a machine that has other things to do, and far less than
+ * anything that would have to be waited for instead (a stall of 30 s).
+ */
+export const SOON_MS = 8000
+
+/**
+ * A small file system of its own that goes when the test ends, or undefined where none can be mounted (that needs
+ * root), which the test's log tells.
+ */
+export function mounted(t: ExecutionContext, size: string): string | undefined {
+  const folder = temporary(t)
+  try {
+    execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${size}`, 'tmpfs', folder], { stdio: 'ignore' })
+  } catch {
+    t.log('SKIPPED: no file system can be mounted here (needs root)')
+    return undefined
+  }
+  t.teardown(() => execFileSync('umount', [folder]))
+  return folder
+}
+
 /** Waits until it is true. */
-export async function until(what: () => boolean, description: string, limitMs = 30_000): Promise<void> {
+export async function until(what: () => boolean, description: string, limitMs = 60_000): Promise<void> {
   const begin = performance.now()
   while (!what()) {
     if (performance.now() - begin > limitMs) throw new Error(`${description}: not within ${limitMs} ms`)

@@ -17,12 +17,12 @@ export interface Child {
 
 /** Starts Node on the source of an ES module; killed when the test ends. */
 export function startModule(t: ExecutionContext, source: string, env: Record<string, string>): Child {
-  return start(t, ['--input-type=module', '--eval', source], env)
+  return startProgram(t, process.execPath, ['--input-type=module', '--eval', source], env)
 }
 
 /** Starts the command line; killed when the test ends. */
 export function startCli(t: ExecutionContext, args: string[], env: Record<string, string>): Child {
-  return start(t, [`${ROOT}/dist/lib/cli/main.js`, ...args], env)
+  return startProgram(t, process.execPath, [`${ROOT}/dist/lib/cli/main.js`, ...args], env)
 }
 
 /** A process that downloads o/n. */
@@ -33,8 +33,9 @@ export function startDownload(t: ExecutionContext, hub: { url: string }, cache: 
   return startModule(t, source, { HF_ENDPOINT: hub.url, HF_HUB_CACHE: cache, ...env })
 }
 
-function start(t: ExecutionContext, args: string[], env: Record<string, string>): Child {
-  const child = spawn(process.execPath, args, {
+/** Starts a program in the root; killed when the test ends. */
+export function startProgram(t: ExecutionContext, program: string, args: string[], env: Record<string, string>): Child {
+  const child = spawn(program, args, {
     cwd: ROOT,
     env: { ...process.env, ...cleanEnv(env), NODE_OPTIONS: '' },
     stdio: ['ignore', 'pipe', 'pipe'],

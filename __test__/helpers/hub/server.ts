@@ -16,6 +16,8 @@ export interface Asked {
   status: number
   /** Bytes of the body that were sent. */
   sent: number
+  /** When it came, in milliseconds. */
+  at: number
 }
 
 /** What goes wrong with the next requests that match. */
@@ -32,6 +34,8 @@ export interface Fault {
   stallAfter?: number
   /** Not even a head comes. */
   hang?: boolean
+  /** Nor does the connection end well: the other side resets it. */
+  reset?: boolean
   /** The byte at this place of the file is another. */
   corruptAt?: number
   /** The body, and its stated length, end so many bytes early. */
@@ -123,11 +127,16 @@ export class Hub {
 
   #answer(server: Asked['server'], request: IncomingMessage, response: ServerResponse): void {
     const path = decodeURIComponent(request.url ?? '/')
-    const asked: Asked = { server, method: request.method!, path, headers: request.headers, status: 0, sent: 0 }
+    const { method, headers } = request
+    const asked: Asked = { server, method: method!, path, headers, status: 0, sent: 0, at: performance.now() }
     this.asked.push(asked)
     response.on('error', () => {})
     const fault = this.#takeFault(nameOf(asked))
     if (fault.hang) return
+    if (fault.reset) {
+      request.socket.resetAndDestroy()
+      return
+    }
     if (fault.status !== undefined) {
       asked.status = fault.status
       response.writeHead(fault.status, fault.headers).end(fault.body)

@@ -1,5 +1,7 @@
 //! What comments and docstrings say, without their signs.
 
+use std::ops::Range;
+
 use tree_sitter::Node;
 
 use crate::language::Language;
@@ -7,7 +9,7 @@ use crate::language::Language;
 /// As much of a documentation as is kept, in bytes.
 const MAX_DOC: usize = 2000;
 
-/// The words of the comments before a declaration; attributes among them are left out.
+/// The words of the comments before a declaration.
 pub(crate) fn of_comments(comments: &str, language: Language) -> Option<String> {
     let mut lines = Vec::new();
     let mut block = false;
@@ -41,27 +43,60 @@ fn hash_comment(line: &str, language: Language) -> Option<&str> {
     line.strip_prefix('#').filter(|rest| hashes && !rest.starts_with(['!', '[']))
 }
 
-/// `@doc """…"""` or `@doc "…"`
+/// `@doc """…"""` or `@doc "…"`, and the same of `@moduledoc`
 fn elixir_doc(lead: &str) -> Option<&str> {
-    let rest = lead.split_once("@doc ")?.1.trim_start_matches(['~', 'S', 's']);
+    let rest =
+        lead.split_once("@doc ").or_else(|| lead.split_once("@moduledoc "))?.1.trim_start_matches(['~', 'S', 's']);
     match rest.strip_prefix("\"\"\"") {
         Some(rest) => rest.split_once("\"\"\"").map(|(doc, _)| doc),
         None => rest.strip_prefix('"')?.split_once('"').map(|(doc, _)| doc),
     }
 }
 
-/// Python's docstring: the first statement of a body, if it is a string.
-pub(crate) fn of_body(text: &str, language: Language, body: Option<Node<'_>>) -> Option<String> {
-    if language != Language::Python {
-        return None;
+/// Where the documentation stands that a declaration has inside of its body: Python's docstring (the first
+/// statement, if it is a string), Elixir's `@moduledoc`.
+pub(crate) fn within(text: &str, language: Language, body: Option<Node<'_>>) -> Option<Range<usize>> {
+    let body = body?;
+    let mut cursor = body.walk();
+    let first = body.named_children(&mut cursor).find(|child| child.kind() != "comment")?;
+    let source = text.get(first.byte_range())?;
+    match language {
+        Language::Elixir => source.starts_with("@moduledoc ").then(|| first.byte_range()),
+        Language::Python => {
+            let string = if first.kind() == "expression_statement" { first.named_child(0)? } else { first };
+            // A string that something is done with, as in `"".join(x)`, is no docstring.
+            (string.kind() == "string" && string.byte_range() == first.byte_range()).then(|| string.byte_range())
+        }
+        _ => None,
     }
-    let first = body?.named_child(0)?;
-    let string = if first.kind() == "expression_statement" { first.named_child(0)? } else { first };
-    if string.kind() != "string" {
-        return None;
+}
+
+/// The docstrings of the functions and classes that are defined inside of a Python function, in order.
+pub(crate) fn nested(text: &str, function: Node<'_>) -> Vec<Range<usize>> {
+    let mut found = Vec::new();
+    let mut cursor = function.walk();
+    loop {
+        let node = cursor.node();
+        if node != function && matches!(node.kind(), "function_definition" | "class_definition") {
+            found.extend(within(text, Language::Python, node.child_by_field_name("body")));
+        }
+        if cursor.goto_first_child() {
+            continue;
+        }
+        while !cursor.goto_next_sibling() {
+            if !cursor.goto_parent() {
+                return found;
+            }
+        }
     }
-    let source = text.get(string.byte_range())?.trim_start_matches(['r', 'R', 'b', 'B', 'u', 'U', 'f', 'F']);
-    let inner = source.trim_matches(['"', '\'']);
+}
+
+/// What the documentation inside of a body says.
+pub(crate) fn of_body(source: &str, language: Language) -> Option<String> {
+    if language == Language::Elixir {
+        return joined(&elixir_doc(source)?.lines().map(str::trim).collect::<Vec<_>>());
+    }
+    let inner = source.trim_start_matches(['r', 'R', 'b', 'B', 'u', 'U', 'f', 'F']).trim_matches(['"', '\'']);
     joined(&inner.lines().map(str::trim).collect::<Vec<_>>())
 }
 

@@ -47,7 +47,7 @@ pub enum Skip {
     Large,
     /// A copy of other people's code.
     Vendored,
-    /// It cannot be read.
+    /// It cannot be read, or its name is no text.
     Unreadable,
 }
 
@@ -149,6 +149,10 @@ impl Iterator for Files {
 }
 
 fn text_of(path: &Path, name: &str, max_file_bytes: u64) -> Result<String, Skip> {
+    // A name that is no text could not be told from another such, nor be opened by it again.
+    if path.to_str().is_none() {
+        return Err(Skip::Unreadable);
+    }
     if is_vendored(name) {
         return Err(Skip::Vendored);
     }

@@ -1,28 +1,40 @@
 //! Source code cut into chunks that can be found: functions, methods, the headers of classes, what lies
 //! between; with name, signature and documentation.
 //!
-//! The chunks of a text cover it, in order, without overlap; only white space lies between them.
+//! The chunks of a text cover it, in order, without overlap; only white space lies between them (and a byte order
+//! mark before the first).
 
+mod blank;
 mod docs;
 mod files;
 mod language;
 mod markdown;
+mod query;
 mod rules;
 mod split;
+mod template;
 mod units;
 
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
-use tree_sitter::{Parser, Tree};
+use tree_sitter::{ParseOptions, ParseState, Parser, Tree};
 
+pub use blank::{blank_docs, blank_name};
 pub use files::{Entry, FileOptions, Files, Found, Skip};
 pub use language::Language;
+pub use query::query_of_doc;
 pub use rules::Kind;
+pub use template::{DEFAULT_NAME_REPEATS, Parts, Template};
 use units::{Cut, Unit};
 
 /// Bytes of a chunk, unless [`Options`] say otherwise: about 500 tokens of code.
 pub const DEFAULT_MAX_BYTES: usize = 2000;
+
+/// A text that takes longer to parse is cut as one of no language: grammars take time in the square of the length for
+/// some heaps of signs that are no code (50 kB of `<` in Bash: 3 s). Code takes a hundredth of this.
+const MAX_PARSE: Duration = Duration::from_secs(10);
 
 /// How to cut.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +69,10 @@ pub struct Chunk {
     pub signature: Option<String>,
     /// What its comments say.
     pub doc: Option<String>,
+    /// Where its documentation stands within [`Chunk::range`], in order, in bytes of the text: the comments right
+    /// before it (not attributes), Elixir's `@doc`, Python's docstrings, also those of functions inside of it.
+    #[serde(skip)]
+    pub docs: Vec<Range<usize>>,
     /// The names of what it lies in, outermost first.
     pub inside: Vec<String>,
     /// Whether it is a later part of something that was too large.
@@ -64,22 +80,21 @@ pub struct Chunk {
 }
 
 impl Chunk {
-    /// What is put before the source where it is embedded: the names of what it lies in and, for a later
-    /// part, the signature of what it is a part of. May be empty.
-    pub fn head(&self) -> String {
-        let mut head: Vec<&str> = self.inside.iter().map(String::as_str).filter(|name| !name.is_empty()).collect();
-        if self.continued
-            && let Some(signature) = self.signature.as_ref().or(self.name.as_ref())
-        {
-            head.push(signature);
-        }
-        head.join(" › ")
+    /// What is embedded: see [`Template`]. `text` is what the chunk was cut from.
+    pub fn embed_text(&self, text: &str, template: &Template) -> String {
+        template.embed_text(&self.parts(&text[self.range.clone()]))
     }
 
-    /// What is embedded: the head, if there is one, and the source on the lines after it.
-    pub fn embed_text(&self, text: &str) -> String {
-        let (head, source) = (self.head(), &text[self.range.clone()]);
-        if head.is_empty() { source.to_owned() } else { format!("{head}\n{source}") }
+    /// What [`Template`] puts together, with `source` in place of the chunk's own, which may lack its documentation.
+    pub fn parts<'c>(&'c self, source: &'c str) -> Parts<'c> {
+        let (name, signature) = (self.name.as_deref(), self.signature.as_deref());
+        Parts { name, inside: &self.inside, signature, continued: self.continued, source }
+    }
+
+    /// Its source without [`Chunk::docs`], and without the empty lines that this leaves. What was nothing but
+    /// documentation is empty then; a body of a function that was nothing but its docstring is missing.
+    pub fn without_docs(&self, text: &str) -> String {
+        blank::without(&text[self.range.clone()], &self.docs, self.range.start)
     }
 }
 
@@ -87,11 +102,17 @@ impl Chunk {
 pub fn chunk(text: &str, language: Option<Language>, options: &Options) -> Vec<Chunk> {
     let budget = options.max_bytes.max(1);
     let tree = language.and_then(|language| parse(text, language));
-    let cuts = match (language, &tree) {
+    let mut cuts = match (language, &tree) {
         (Some(Language::Markdown), _) => markdown::cuts(text),
         (Some(language), Some(tree)) => units::cuts(text, language, tree.root_node()),
         _ => vec![Cut { at: 0, unit: None }],
     };
+    // A byte order mark is no part of what is said.
+    if text.starts_with('\u{feff}')
+        && let Some(first) = cuts.first_mut()
+    {
+        first.at = '\u{feff}'.len_utf8();
+    }
     let root = tree.as_ref().map(Tree::root_node);
     let lines = Lines::new(text);
     let mut chunks = Vec::new();
@@ -101,12 +122,17 @@ pub fn chunk(text: &str, language: Option<Language>, options: &Options) -> Vec<C
             if part.is_empty() {
                 continue;
             }
-            let Unit { kind, name, signature, doc, inside } = unit.clone().unwrap_or(Unit {
+            let Unit { kind, name, signature, doc, mut docs, inside } = unit.clone().unwrap_or(Unit {
                 kind: Kind::Block,
                 name: None,
                 signature: None,
                 doc: None,
+                docs: Vec::new(),
                 inside: Vec::new(),
+            });
+            docs.retain_mut(|docs| {
+                *docs = docs.start.max(part.start)..docs.end.min(part.end);
+                docs.start < docs.end
             });
             chunks.push(Chunk {
                 start_line: lines.of(part.start),
@@ -116,6 +142,7 @@ pub fn chunk(text: &str, language: Option<Language>, options: &Options) -> Vec<C
                 name,
                 signature,
                 doc,
+                docs,
                 inside,
                 continued: index > 0,
             });
@@ -130,7 +157,14 @@ fn parse(text: &str, language: Language) -> Option<Tree> {
     // The scanner of tree-sitter-bash asks C's `isdigit` about characters that it has no answer for, and that reads
     // outside of a table: it crashes the process. Letters in their place give the same tree, byte for byte.
     let masked = (language == Language::Bash && !text.is_ascii()).then(|| mask(text));
-    parser.parse(masked.as_deref().unwrap_or(text.as_bytes()), None)
+    let bytes = masked.as_deref().unwrap_or(text.as_bytes());
+    let begin = Instant::now();
+    let mut progress = |_: &ParseState| match begin.elapsed() < MAX_PARSE {
+        true => ControlFlow::Continue(()),
+        false => ControlFlow::Break(()),
+    };
+    let mut read = |at: usize, _| bytes.get(at..).unwrap_or_default();
+    parser.parse_with_options(&mut read, None, Some(ParseOptions::new().progress_callback(&mut progress)))
 }
 
 fn mask(text: &str) -> Vec<u8> {
@@ -152,8 +186,17 @@ fn regions(text: &str, cuts: Vec<Cut>) -> Vec<(Range<usize>, Option<Unit>)> {
 
 /// Whether there is nothing in it but the ends of what is open.
 fn closes(text: &str) -> bool {
-    text.split_whitespace().all(|word| {
-        matches!(word, "end" | "#endif" | "fi" | "done" | "esac") || word.chars().all(|c| c.is_ascii_punctuation())
+    // `}.call(this));` and the like end a module of JavaScript.
+    let module = |word: &str| matches!(word, "" | "call" | "this" | "window" | "self" | "globalThis" | "jQuery");
+    let ends = |word: &str| {
+        matches!(word, "end" | "#endif" | "fi" | "done" | "esac")
+            || word.chars().all(|c| c.is_ascii_punctuation())
+            || word.starts_with(['}', ')']) && word.split(|c: char| c.is_ascii_punctuation()).all(module)
+    };
+    text.lines().all(|line| {
+        // `}  // namespace n`, `#endif /* X */`
+        let comment = ["//", "/*"].iter().filter_map(|sign| line.find(sign)).min().filter(|at| *at > 0);
+        line[..comment.unwrap_or(line.len())].split_whitespace().all(ends)
     })
 }
 

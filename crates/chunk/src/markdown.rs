@@ -10,7 +10,9 @@ pub(crate) fn cuts(text: &str) -> Vec<Cut> {
     let mut cuts = vec![Cut { at: 0, unit: None }];
     let mut above: Vec<(HeadingLevel, String)> = Vec::new();
     let mut open: Option<(usize, HeadingLevel, String)> = None;
-    for (event, range) in Parser::new_ext(text, Options::ENABLE_TABLES).into_offset_iter() {
+    // What stands between `---` at the head of a file is no heading.
+    let options = Options::ENABLE_TABLES | Options::ENABLE_YAML_STYLE_METADATA_BLOCKS;
+    for (event, range) in Parser::new_ext(text, options).into_offset_iter() {
         match event {
             Event::Start(Tag::Heading { level, .. }) => open = Some((range.start, level, String::new())),
             Event::Text(words) | Event::Code(words) => {
@@ -26,6 +28,7 @@ pub(crate) fn cuts(text: &str) -> Vec<Cut> {
                     name: Some(title.trim().to_owned()).filter(|title| !title.is_empty()),
                     signature: None,
                     doc: None,
+                    docs: Vec::new(),
                     inside: above.iter().map(|(_, title)| title.clone()).collect(),
                 };
                 above.push((level, title));

@@ -12,7 +12,7 @@ pub enum Kind {
     Function,
     /// A function of a class, a trait, an implementation.
     Method,
-    /// A class, or its header where its methods stand for themselves; a struct, a record.
+    /// A class, or its header where its methods stand for themselves; a struct, a record, an object with methods.
     Class,
     /// An interface, a trait, a protocol.
     Interface,

@@ -21,6 +21,8 @@ pub(crate) struct Unit {
     pub(crate) name: Option<String>,
     pub(crate) signature: Option<String>,
     pub(crate) doc: Option<String>,
+    /// Where its documentation stands, in order, in bytes of the text.
+    pub(crate) docs: Vec<Range<usize>>,
     /// The names of what it lies in, outermost first.
     pub(crate) inside: Vec<String>,
 }
@@ -46,6 +48,13 @@ struct Walk<'t> {
     cuts: Vec<Cut>,
 }
 
+/// What stands right before a declaration: comments, attributes.
+struct Lead {
+    range: Range<usize>,
+    /// Those of it that say something about the declaration.
+    docs: Vec<Range<usize>>,
+}
+
 /// A declaration that was found below a child of a body.
 struct Found<'tree> {
     kind: Kind,
@@ -62,24 +71,35 @@ impl Walk<'_> {
         // Ruby has the comments before the first member of a class beside its body, not in it.
         let mut children = before_body(body);
         children.extend(body.named_children(&mut cursor));
-        // Where the comments and attributes began that stand right before.
-        let mut lead: Option<Range<usize>> = None;
+        let mut lead: Option<Lead> = None;
         let mut last_end = body.start_byte();
         for (index, &child) in children.iter().enumerate() {
             let own_role = self.role(child);
             if own_role == Role::Lead {
                 let starts_line = self.gap(last_end, child.start_byte()).contains('\n') || index == 0;
-                lead = match lead {
-                    Some(lead) if !self.is_apart(lead.end, child.start_byte()) => Some(lead.start..child.end_byte()),
-                    _ if starts_line => Some(child.byte_range()),
-                    _ => None,
-                };
+                lead = lead.filter(|lead| !self.is_apart(lead.range.end, child.start_byte()));
+                if lead.is_none() && starts_line {
+                    lead = Some(Lead { range: child.byte_range(), docs: Vec::new() });
+                }
+                if let Some(lead) = &mut lead {
+                    lead.range.end = child.end_byte();
+                    if self.is_documentation(child) {
+                        // Rust's end with the line.
+                        let end = child.start_byte() + self.source(child).trim_end().len();
+                        lead.docs.push(child.start_byte()..end);
+                    }
+                }
                 last_end = child.end_byte();
                 continue;
             }
-            let lead = lead.take().filter(|lead| !self.is_apart(lead.end, child.start_byte()));
-            if own_role == Role::Transparent && depth < MAX_DEPTH {
-                self.body(child, inside, parent, depth + 1);
+            let lead = lead.take().filter(|lead| !self.is_apart(lead.range.end, child.start_byte()));
+            let transparent = match own_role {
+                Role::Transparent => Some(child),
+                Role::Wrapper if self.is_javascript() => javascript::module_body(self.text, child),
+                _ => None,
+            };
+            if let Some(body) = transparent.filter(|_| depth < MAX_DEPTH) {
+                self.body(body, inside, parent, depth + 1);
             } else if let Some(found) = self.find(child, own_role) {
                 let next = children.get(index + 1).copied();
                 self.declaration(child, found, lead, next, inside, parent, depth);
@@ -93,7 +113,7 @@ impl Walk<'_> {
         &mut self,
         outer: Node<'_>,
         found: Found<'_>,
-        lead: Option<Range<usize>>,
+        lead: Option<Lead>,
         next: Option<Node<'_>>,
         inside: &mut Vec<String>,
         parent: Option<Kind>,
@@ -106,13 +126,22 @@ impl Walk<'_> {
             (kind, _) => kind,
         };
         let body = body_of(node);
-        let comments = lead.as_ref().map_or("", |lead| self.gap(lead.start, lead.end));
-        let doc = docs::of_comments(comments, self.language).or_else(|| docs::of_body(self.text, self.language, body));
-        let start = lead.map_or(outer.start_byte(), |lead| lead.start);
+        let start = lead.as_ref().map_or(outer.start_byte(), |lead| lead.range.start);
+        let mut docs = lead.map(|lead| lead.docs).unwrap_or_default();
+        let comments: Vec<&str> = docs.iter().map(|range| self.gap(range.start, range.end)).collect();
+        let mut doc = docs::of_comments(&comments.join("\n"), self.language);
+        if let Some(range) = docs::within(self.text, self.language, body) {
+            doc = doc.or_else(|| docs::of_body(self.gap(range.start, range.end), self.language));
+            docs.push(range);
+        }
+        if self.language == Language::Python && !container {
+            docs.extend(docs::nested(self.text, node));
+        }
         let unit = Unit {
             kind,
             signature: self.signature(outer, node, body),
             doc,
+            docs,
             inside: inside.clone(),
             name: name.clone(),
         };
@@ -154,6 +183,10 @@ impl Walk<'_> {
         }
     }
 
+    fn is_javascript(&self) -> bool {
+        matches!(self.language, Language::JavaScript | Language::TypeScript | Language::Tsx)
+    }
+
     fn role(&self, node: Node<'_>) -> Role {
         if self.language == Language::Elixir && elixir::is_attribute(self.text, node) {
             return Role::Lead;
@@ -161,27 +194,34 @@ impl Walk<'_> {
         role(self.language, node.kind())
     }
 
+    /// Whether something before a declaration says what it is about: comments and Elixir's `@doc`, not attributes.
+    fn is_documentation(&self, lead: Node<'_>) -> bool {
+        lead.kind().contains("comment") || self.language == Language::Elixir && self.source(lead).starts_with("@doc ")
+    }
+
     /// The declaration that a child of a body is, or holds.
     fn find<'tree>(&self, node: Node<'tree>, own_role: Role) -> Option<Found<'tree>> {
         match own_role {
             Role::Unit(kind) => Some(Found { kind, container: false, node, name: None }),
-            // Without a body it only names something that stands elsewhere.
-            Role::Container(kind) => body_of(node).map(|_| Found { kind, container: true, node, name: None }),
+            // Without a body it only names something that stands elsewhere; C#'s records need none.
+            Role::Container(kind) if body_of(node).is_some() => Some(Found { kind, container: true, node, name: None }),
+            Role::Container(kind) if node.kind() == "record_declaration" => {
+                Some(Found { kind, container: false, node, name: None })
+            }
+            Role::Container(_) => None,
             Role::Wrapper => {
                 let mut cursor = node.walk();
                 let children: Vec<Node<'_>> = node.named_children(&mut cursor).collect();
                 children.into_iter().find_map(|child| self.find(child, self.role(child)))
             }
-            Role::Other => match self.language {
-                Language::JavaScript | Language::TypeScript | Language::Tsx => self.find_value(node),
-                Language::Elixir => elixir::find(self.text, node),
-                _ => None,
-            },
+            Role::Other if self.is_javascript() => self.find_value(node),
+            Role::Other if self.language == Language::Elixir => elixir::find(self.text, node),
+            Role::Other => None,
             Role::Transparent | Role::Lead => None,
         }
     }
 
-    /// JavaScript: `const f = () => …`, `exports.f = function …`, `f = () => …` in a class.
+    /// JavaScript: `const f = () => …`, `exports.f = function …`, `f = () => …` in a class, `f: function …` in an object.
     fn find_value<'tree>(&self, node: Node<'tree>) -> Option<Found<'tree>> {
         let (name, value) = match node.kind() {
             "lexical_declaration" | "variable_declaration" => {
@@ -193,15 +233,13 @@ impl Walk<'_> {
                 let name = node.child_by_field_name("name").or_else(|| node.child_by_field_name("property"))?;
                 (name, node.child_by_field_name("value")?)
             }
-            _ => return None,
-        };
-        let kind = match value.kind() {
-            "arrow_function" | "function_expression" | "generator_function" => Kind::Function,
-            "class" => Kind::Class,
+            "pair" => (node.child_by_field_name("key")?, node.child_by_field_name("value")?),
+            // `export default { … }`, `Class.define("Name", { … })`
+            "object" | "call_expression" => return javascript::value(self.text, node).filter(|found| found.container),
             _ => return None,
         };
         let name = Some(self.source(name).to_owned());
-        Some(Found { kind, container: kind == Kind::Class, node: value, name })
+        javascript::value(self.text, value).map(|found| Found { name, ..found })
     }
 
     fn name(&self, node: Node<'_>) -> Option<String> {
@@ -239,12 +277,19 @@ impl Walk<'_> {
     }
 
     fn signature(&self, outer: Node<'_>, node: Node<'_>, body: Option<Node<'_>>) -> Option<String> {
-        // Decorators are no part of it, `export` and `template` are.
+        // Decorators and attributes are no part of it, `export` and `template` are.
         let decorated = outer.kind() == "decorated_definition";
-        let start = if decorated { node.start_byte() } else { outer.start_byte().min(node.start_byte()) };
+        let outermost = if decorated || outer.start_byte() > node.start_byte() { node } else { outer };
+        let start = after_attributes(outermost);
         let text = match body {
             Some(body) if body.start_byte() > start => self.gap(start, body.start_byte()),
             _ => self.gap(start, node.end_byte()).lines().next()?,
+        };
+        // Go: the first of `type ( … )`.
+        let grouped = self.language == Language::Go && text.trim_end() == "type (";
+        let text = match node.named_child(0).filter(|_| grouped) {
+            Some(first) => self.source(first).lines().next()?,
+            None => text,
         };
         let mut signature = String::new();
         for word in text.split_whitespace() {
@@ -256,7 +301,10 @@ impl Walk<'_> {
             }
             signature.push_str(word);
         }
-        let trimmed = signature.trim_end_matches(['{', ':', ' ']).trim_end_matches("=>").trim_end_matches(" do");
+        let trimmed = signature
+            .trim_end_matches(['{', ':', ' ', '(', ',', '=', '\\'])
+            .trim_end_matches("=>")
+            .trim_end_matches(" do");
         let trimmed = trimmed.trim_end();
         (!trimmed.is_empty()).then(|| trimmed.to_owned())
     }
@@ -289,7 +337,25 @@ fn before_body(body: Node<'_>) -> Vec<Node<'_>> {
     found
 }
 
+/// Where a declaration begins that may have attributes or annotations among its modifiers.
+fn after_attributes(node: Node<'_>) -> usize {
+    let is_attribute = |node: &Node<'_>| {
+        matches!(node.kind(), "attribute_list" | "marker_annotation" | "annotation" | "decorator" | "line_comment")
+    };
+    let mut cursor = node.walk();
+    let Some(first) = node.children(&mut cursor).find(|child| !is_attribute(child)) else { return node.start_byte() };
+    if first.kind() != "modifiers" {
+        return first.start_byte();
+    }
+    let mut inner = first.walk();
+    let rest = first.children(&mut inner).find(|child| !is_attribute(child));
+    rest.or_else(|| first.next_sibling()).map_or(first.start_byte(), |rest| rest.start_byte())
+}
+
 fn body_of(node: Node<'_>) -> Option<Node<'_>> {
+    if node.kind() == "object" {
+        return Some(node);
+    }
     node.child_by_field_name("body").or_else(|| {
         let mut cursor = node.walk();
         node.named_children(&mut cursor).find(|child| {
@@ -299,6 +365,86 @@ fn body_of(node: Node<'_>) -> Option<Node<'_>> {
             )
         })
     })
+}
+
+/// What JavaScript gives a name to.
+mod javascript {
+    use tree_sitter::Node;
+
+    use super::Found;
+    use crate::rules::Kind;
+
+    /// A function, a class, an object with methods; or a call that is given one of these last, as in
+    /// `memo(() => …)`, `Base.extend({ … })`, `new Class({ … })`.
+    pub(super) fn value<'tree>(text: &str, node: Node<'tree>) -> Option<Found<'tree>> {
+        let (kind, container) = match node.kind() {
+            "arrow_function" | "function_expression" | "generator_function" => (Kind::Function, false),
+            "class" => (Kind::Class, true),
+            "object" if has_methods(node, true) => (Kind::Class, true),
+            "call_expression" | "new_expression" => {
+                let arguments = node.child_by_field_name("arguments").filter(|node| node.kind() == "arguments")?;
+                let last = last_of(arguments)?;
+                // Not calls within calls: chains of promises give no name to their steps.
+                let found =
+                    value(text, last).filter(|_| !matches!(last.kind(), "call_expression" | "new_expression"))?;
+                let first = arguments.named_child(0).filter(|first| first.kind() == "string");
+                let name = first.and_then(|first| text.get(first.byte_range()));
+                return Some(Found { name: name.map(|name| name.trim_matches(['"', '\'']).to_owned()), ..found });
+            }
+            _ => return None,
+        };
+        Some(Found { kind, container, node, name: None })
+    }
+
+    /// With a body of statements: short functions of settings are not worth a chunk. Frameworks group methods in an
+    /// object of the object: `members: { … }`, `methods: { … }`.
+    fn has_methods(object: Node<'_>, deeper: bool) -> bool {
+        let mut cursor = object.walk();
+        object.named_children(&mut cursor).any(|member| {
+            let value = if member.kind() == "pair" { member.child_by_field_name("value") } else { Some(member) };
+            let Some(value) = value else { return false };
+            match value.kind() {
+                "method_definition" | "function_expression" | "arrow_function" => {
+                    value.child_by_field_name("body").is_some_and(|body| body.kind() == "statement_block")
+                }
+                "object" => deeper && has_methods(value, false),
+                _ => false,
+            }
+        })
+    }
+
+    /// The body of a function that is there to hold a module: `(function () { … })()`, `define([…], function () { … })`.
+    pub(super) fn module_body<'tree>(text: &str, statement: Node<'tree>) -> Option<Node<'tree>> {
+        let mut node = statement.named_child(0).filter(|_| statement.kind() == "expression_statement")?;
+        while matches!(node.kind(), "parenthesized_expression" | "unary_expression") {
+            node = node.named_child(0)?;
+        }
+        let mut callee = node.child_by_field_name("function").filter(|_| node.kind() == "call_expression")?;
+        let arguments = node.child_by_field_name("arguments")?;
+        let name = text.get(callee.byte_range())?;
+        if name == "define" || name.ends_with(".define") || name == "require" {
+            return function_body(last_of(arguments)?);
+        }
+        // `(function () { … }).call(this)`, and what is given to a small loader (UMD).
+        if callee.kind() == "member_expression" {
+            callee = callee.child_by_field_name("object")?;
+        }
+        while callee.kind() == "parenthesized_expression" {
+            callee = callee.named_child(0)?;
+        }
+        let own = function_body(callee)?;
+        Some(last_of(arguments).and_then(function_body).unwrap_or(own))
+    }
+
+    fn function_body(node: Node<'_>) -> Option<Node<'_>> {
+        let is_function = matches!(node.kind(), "function_expression" | "arrow_function");
+        node.child_by_field_name("body").filter(|body| is_function && body.kind() == "statement_block")
+    }
+
+    fn last_of(arguments: Node<'_>) -> Option<Node<'_>> {
+        let mut cursor = arguments.walk();
+        arguments.named_children(&mut cursor).filter(|argument| argument.kind() != "comment").last()
+    }
 }
 
 /// Elixir's declarations are calls of macros.

@@ -19,6 +19,7 @@ pub mod hub;
 pub mod model;
 mod sync;
 pub mod tokenize;
+pub mod train;
 
 pub use cancel::Cancel;
 pub use error::{Code, Error, Result};

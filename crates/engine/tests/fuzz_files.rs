@@ -14,11 +14,14 @@ use std::time::{Duration, Instant};
 use embedding_engine::backend::candle::{self, Dtype};
 use embedding_engine::backend::head::Head;
 use embedding_engine::backend::onnx::{self, OnnxOptions};
+use embedding_engine::backend::static_table;
 use embedding_engine::batch::PackedBatch;
 use embedding_engine::cancel::Cancel;
 use embedding_engine::hub::Located;
-use embedding_engine::model::{BackendKind, ModelOverrides, describe};
-use embedding_engine::tokenize::Tokenizer;
+use embedding_engine::model::static_table::table_shape;
+use embedding_engine::model::{BackendKind, ModelOverrides, ModelSpec, describe};
+use embedding_engine::tokenize::words::WordTokenizer;
+use embedding_engine::tokenize::{Encoded, Tokenizer};
 use embedding_engine::{Code, Error};
 
 /// Small models of each kind; the file whose name is in the second column is damaged more often.
@@ -106,14 +109,29 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
+type Encode = Box<dyn Fn(&str) -> Result<Encoded, Error>>;
+
+/// The tokenizer that the engine would take.
+fn encoder(spec: &ModelSpec) -> Result<Encode, Error> {
+    if spec.backend == BackendKind::Static {
+        let (rows, _) = table_shape(&spec.files.weights)?;
+        if let Some(words) = WordTokenizer::load(&spec.files.tokenizer, rows, spec.max_tokens)? {
+            return Ok(Box::new(move |text| words.encode(text, None)));
+        }
+    }
+    let tokenizer = Tokenizer::load(spec)?;
+    Ok(Box::new(move |text| tokenizer.encode(text, None)))
+}
+
 /// Everything that a call does with a folder.
 fn use_model(root: &Path) -> Result<Vec<f32>, Error> {
     let located = Located { id: root.display().to_string(), revision: None, root: root.to_owned() };
     let spec = describe(&located, &ModelOverrides::default())?;
-    let tokenizer = Tokenizer::load(&spec)?;
+    let encode = encoder(&spec)?;
     let head = Head::load(&spec.head)?;
     let backend = match spec.backend {
         BackendKind::Candle => candle::load(&spec, "cpu", Dtype::Auto, &Cancel::never())?,
+        BackendKind::Static => static_table::load(&spec, "cpu")?,
         BackendKind::Onnx => {
             let options = OnnxOptions { library: Some(common::onnxruntime()), threads: 1, ..OnnxOptions::default() };
             onnx::load(&spec, "cpu", &options)?
@@ -121,7 +139,7 @@ fn use_model(root: &Path) -> Result<Vec<f32>, Error> {
     };
     let mut batch = PackedBatch::new();
     for text in ["def add(a, b): return a + b", "😀 中文 <|endoftext|> [SEP]"] {
-        let encoded = tokenizer.encode(text, None)?;
+        let encoded = encode(text)?;
         batch.push(&encoded.ids, std::slice::from_ref(&encoded.pooled), None);
     }
     let rows = backend.run(&batch, &Cancel::never())?;
@@ -132,7 +150,9 @@ fn use_model(root: &Path) -> Result<Vec<f32>, Error> {
 fn damaged_files_give_a_model_or_a_coded_error() {
     let seconds = std::env::var("FUZZ_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(5.0);
     let given = std::env::var("FUZZ_SEED").ok().and_then(|text| text.parse::<u64>().ok());
-    let folders: Vec<_> = MODELS.iter().map(|(name, favourite)| (common::model_dir(name), *favourite)).collect();
+    let mut folders: Vec<_> = MODELS.iter().map(|(name, favourite)| (common::model_dir(name), *favourite)).collect();
+    let bundled = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/bundled");
+    folders.extend(["model.safetensors", "tokenizer.json"].map(|favourite| (bundled.clone(), favourite)));
     for (folder, _) in &folders {
         use_model(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
     }

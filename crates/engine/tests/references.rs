@@ -94,6 +94,7 @@ fn backends(spec: &ModelSpec, dtype: Dtype) -> Vec<(&'static str, Arc<dyn Backen
             ("cpu", candle::load(spec, "cpu", dtype, &never).unwrap()),
             ("generic", candle::load_generic(spec, candle_core::Device::Cpu, "cpu", dtype, &never).unwrap()),
         ],
+        BackendKind::Static => panic!("no static model is among the references"),
         BackendKind::Onnx => {
             let options = OnnxOptions { library: Some(common::onnxruntime()), threads: 1, ..OnnxOptions::default() };
             vec![("onnx", onnx::load(spec, "cpu", &options).unwrap())]

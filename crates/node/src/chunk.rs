@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use embedding_engine::{Code, Error, Result};
-use embedding_engine_chunk::{Chunk, FileOptions, Files, Found, Language, Options, chunk};
+use embedding_engine_chunk::{Chunk, FileOptions, Files, Found, Language, Options, Template, chunk};
 use napi::bindgen_prelude::{Env, Object};
 use napi_derive::napi;
 use serde::Deserialize;
@@ -60,7 +60,7 @@ fn to_json(chunk: &Chunk, range: Range<usize>, language: Option<Language>) -> Va
         members.remove("continued");
         members.insert("start".to_owned(), range.start.into());
         members.insert("end".to_owned(), range.end.into());
-        members.insert("head".to_owned(), chunk.head().into());
+        members.insert("head".to_owned(), Template::default().head(&chunk.parts("")).into());
         members.insert("language".to_owned(), language.map(Language::name).into());
     }
     json

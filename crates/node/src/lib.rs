@@ -6,6 +6,7 @@
 mod chunk;
 mod engine;
 mod errors;
+mod evaluate;
 mod events;
 mod farewell;
 mod index;

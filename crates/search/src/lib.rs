@@ -7,6 +7,7 @@
 //! ```
 
 pub mod embedder;
+pub mod evaluate;
 pub mod event;
 pub mod fuse;
 mod index;

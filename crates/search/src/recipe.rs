@@ -1,7 +1,7 @@
 //! What is made of a file: its chunks, what is embedded of each, and the words of full text search. The one place that
 //! says so.
 
-use embedding_engine_chunk::{Chunk, Language, Options, chunk};
+use embedding_engine_chunk::{Chunk, Language, Options, Template, chunk};
 use sha2::{Digest, Sha256};
 
 use crate::store::NewChunk;
@@ -41,7 +41,7 @@ fn cut_of(path: &str, source: &str, chunk: Chunk) -> Cut {
 
 /// What is embedded of a chunk: the same as `embedText` of `chunkCode`.
 fn embed_text(chunk: &Chunk, source: &str) -> String {
-    chunk.embed_text(source)
+    chunk.embed_text(source, &Template::default())
 }
 
 /// Sub-tokens of what is embedded, and of the path.

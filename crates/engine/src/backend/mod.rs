@@ -6,6 +6,7 @@ pub mod candle;
 pub mod head;
 pub mod onnx;
 pub mod pool;
+pub mod static_table;
 pub mod weights;
 
 use crate::batch::PackedBatch;
@@ -29,6 +30,11 @@ pub struct BackendInfo {
 pub trait Backend: Send + Sync {
     /// What was loaded, and where.
     fn info(&self) -> &BackendInfo;
+
+    /// Tokens of a batch where the options do not say, if the model knows better than its device tells.
+    fn tokens_per_batch(&self) -> Option<usize> {
+        None
+    }
 
     /// Runs a batch and pools it: `batch.spans.len() * width` values, rows in the order of the spans.
     ///

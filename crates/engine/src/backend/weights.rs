@@ -162,6 +162,26 @@ impl Weight {
             .with("tensor", self.name.clone())
     }
 
+    /// Whether its elements are 8-bit integers.
+    pub fn is_int8(&self) -> bool {
+        self.dtype == Dtype::I8
+    }
+
+    /// Its 8-bit integers.
+    ///
+    /// # Errors
+    /// `MODEL_UNSUPPORTED` for another dtype, `OUT_OF_MEMORY`.
+    pub fn to_i8(&self) -> Result<Vec<i8>> {
+        if !self.is_int8() {
+            return Err(Error::unsupported(format!("tensor {} is {:?}, not I8", self.name, self.dtype)));
+        }
+        let mut out = Vec::new();
+        out.try_reserve_exact(self.len()).map_err(|_| self.no_memory::<i8>())?;
+        out.extend(self.bytes().iter().map(|byte| byte.cast_signed()));
+        self.forget_pages(self.start..self.end);
+        Ok(out)
+    }
+
     fn bytes(&self) -> &[u8] {
         &self.file.map[self.start..self.end]
     }

@@ -5,15 +5,15 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::download::known_names;
+use super::download::{has_needed, known_names};
 use super::options::EngineOptions;
 use super::reference;
 use crate::backend::onnx::{self, OnnxOptions};
 use crate::cancel::Cancel;
 use crate::device;
-use crate::error::Result;
-use crate::hub::{self, CachedRevision, HubStatus, Located, Removed};
-use crate::model::{License, catalogue};
+use crate::error::{Code, Error, Result};
+use crate::hub::{self, CachedModel, CachedRevision, HubStatus, Listing, Located, Removed};
+use crate::model::{self, License, ModelOverrides, catalogue};
 
 /// All that a report of a problem should say about the core and its surroundings, as JSON with members
 /// for people to read: version, CPU, threads, ONNX Runtime (or why there is none), devices with reasons,
@@ -57,10 +57,28 @@ pub fn hub_status(options: &EngineOptions) -> HubStatus {
 /// The folder of a model, without any network.
 ///
 /// # Errors
-/// `MODEL_NOT_FOUND`, `INVALID_INPUT`.
+/// `MODEL_NOT_FOUND` if it is not there, or not whole; `INVALID_INPUT`.
 pub fn model_path(options: &EngineOptions, model: &str) -> Result<Located> {
     let found = reference::resolve(Some(model), None, options)?;
-    hub::locate_known(&found.model, &options.hub(), &known_names(&found.model))
+    let (hub, known) = (options.hub(), known_names(&found.model));
+    let located = hub::locate_known(&found.model, &hub, &known)?;
+    if lacks_files(&hub::cache_dir(&hub)?, &located, &found.overrides) {
+        let command = format!("npx embedding-engine models download {}", found.model);
+        let message = format!(
+            "The model {} is not whole in {}: its download was broken off. Get the rest with `{command}`.",
+            found.model,
+            located.root.display()
+        );
+        return Err(Error::new(Code::ModelNotFound, message).with("model", found.model).with("command", command));
+    }
+    Ok(located)
+}
+
+/// Whether files of a snapshot are known to be missing. Nothing is known where the cache has no list of them, and
+/// of a model that we cannot run.
+fn lacks_files(cache: &Path, located: &Located, overrides: &ModelOverrides) -> bool {
+    let look = |listing: &Listing<'_>| has_needed(located, listing, overrides).is_ok_and(|has| !has);
+    hub::with_listing(cache, located, look).unwrap_or(false)
 }
 
 /// Removes a model from the hub cache: see [`hub::remove`].
@@ -68,10 +86,8 @@ pub fn model_path(options: &EngineOptions, model: &str) -> Result<Located> {
 /// # Errors
 /// As there.
 pub fn remove_model(options: &EngineOptions, model: &str) -> Result<Removed> {
-    let found = reference::resolve(Some(model), None, options)?;
-    // An alias is pinned to a revision; who removes it means the model.
-    let whole = found.model.split('@').next().filter(|_| catalogue::resolve_alias(model).is_some());
-    hub::remove(whole.unwrap_or(&found.model), &options.hub(), &known_names(&found.model))
+    let model = reference::with_all_revisions(model, options)?;
+    hub::remove(&model, &options.hub(), &known_names(&model))
 }
 
 /// Every device that this build knows, as `listDevices` tells it.
@@ -139,7 +155,17 @@ pub struct CachedFiles {
     /// Bytes on disk.
     pub bytes: u64,
     /// The snapshots that are there.
-    pub revisions: Vec<CachedRevision>,
+    pub revisions: Vec<CachedSnapshot>,
+}
+
+/// A snapshot in the hub cache.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct CachedSnapshot {
+    /// Which one, and where.
+    #[serde(flatten)]
+    pub revision: CachedRevision,
+    /// False where files that the model needs are known to be missing: its download was broken off.
+    pub complete: bool,
 }
 
 /// The models of the catalogue, then those that are only in the hub cache, by id.
@@ -147,33 +173,34 @@ pub struct CachedFiles {
 /// # Errors
 /// `INVALID_OPTION` if the cache exists and cannot be read.
 pub fn list_models(options: &EngineOptions) -> Result<Vec<ModelEntry>> {
-    let mut cached = match hub::cache_dir(&options.hub()) {
-        Ok(cache) => hub::cached_models(&cache)?,
+    let mut cached: Vec<(String, CachedFiles)> = match hub::cache_dir(&options.hub()) {
+        Ok(cache) => {
+            let models = hub::cached_models(&cache)?.into_iter();
+            models.map(|model| (model.id.clone(), cached_files(&cache, model, options))).collect()
+        }
         // Without a home folder there is no cache, but the catalogue stands.
         Err(_) => Vec::new(),
     };
     let mut take = |id: &str| {
-        let index = cached.iter().position(|model| model.id.eq_ignore_ascii_case(id))?;
-        let model = cached.remove(index);
-        Some(CachedFiles { path: model.path, bytes: model.bytes, revisions: model.revisions })
+        let index = cached.iter().position(|(cached, _)| cached.eq_ignore_ascii_case(id))?;
+        Some(cached.remove(index).1)
     };
-    let mut entries: Vec<ModelEntry> = catalogue::KNOWN
-        .iter()
-        .map(|known| ModelEntry {
-            id: known.id.to_owned(),
-            aliases: known.aliases.to_vec(),
-            license: Some(known.license()),
-            revision: known.revision,
-            summary: Some(known.summary),
-            parameters: Some(known.parameters),
-            dimensions: Some(known.dimensions),
-            max_tokens: known.max_tokens,
-            matryoshka: known.matryoshka.to_vec(),
-            cached: take(known.id),
-        })
-        .collect();
-    entries.extend(cached.into_iter().map(|model| ModelEntry {
-        id: model.id,
+    let bundled = options.bundled_model.as_deref().and_then(bundled_entry);
+    let known = catalogue::KNOWN.iter().map(|known| ModelEntry {
+        id: known.id.to_owned(),
+        aliases: known.aliases.to_vec(),
+        license: Some(known.license()),
+        revision: known.revision,
+        summary: Some(known.summary),
+        parameters: Some(known.parameters),
+        dimensions: Some(known.dimensions),
+        max_tokens: known.max_tokens,
+        matryoshka: known.matryoshka.to_vec(),
+        cached: take(known.id),
+    });
+    let mut entries: Vec<ModelEntry> = bundled.into_iter().chain(known).collect();
+    entries.extend(cached.into_iter().map(|(id, files)| ModelEntry {
+        id,
         aliases: Vec::new(),
         license: None,
         revision: None,
@@ -182,9 +209,43 @@ pub fn list_models(options: &EngineOptions) -> Result<Vec<ModelEntry>> {
         dimensions: None,
         max_tokens: None,
         matryoshka: Vec::new(),
-        cached: Some(CachedFiles { path: model.path, bytes: model.bytes, revisions: model.revisions }),
+        cached: Some(files),
     }));
     Ok(entries)
+}
+
+/// The model that came with the package, as its folder tells.
+fn bundled_entry(folder: &Path) -> Option<ModelEntry> {
+    let located = Located { id: "bundled".to_owned(), revision: None, root: folder.to_owned() };
+    let spec = model::describe(&located, &ModelOverrides::default()).ok()?;
+    let files = hub::files_of(&located);
+    let (rows, width) = model::static_table::table_shape(&spec.files.weights).ok()?;
+    Some(ModelEntry {
+        id: spec.id,
+        aliases: Vec::new(),
+        license: spec.license,
+        revision: None,
+        summary: Some("Code and questions about it, at once and without a download"),
+        parameters: Some((rows * width).div_ceil(1_000_000) as u32),
+        dimensions: Some(spec.dimensions),
+        max_tokens: Some(spec.max_tokens),
+        matryoshka: spec.matryoshka,
+        cached: Some(CachedFiles {
+            path: located.root,
+            bytes: files.iter().map(|(_, bytes)| bytes).sum(),
+            revisions: Vec::new(),
+        }),
+    })
+}
+
+fn cached_files(cache: &Path, model: CachedModel, options: &EngineOptions) -> CachedFiles {
+    let CachedModel { id, path, bytes, revisions } = model;
+    let overrides = options.model_defaults.get(&id).cloned().unwrap_or_default();
+    let snapshot = |revision: CachedRevision| {
+        let located = Located { id: id.clone(), revision: Some(revision.commit.clone()), root: revision.path.clone() };
+        CachedSnapshot { complete: !lacks_files(cache, &located, &overrides), revision }
+    };
+    CachedFiles { path, bytes, revisions: revisions.into_iter().map(snapshot).collect() }
 }
 
 #[cfg(test)]

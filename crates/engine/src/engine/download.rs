@@ -62,16 +62,25 @@ pub(super) fn obtain(config: &HubConfig, asked: &Asked<'_>, cancel: &Cancel, eve
     hub::obtain(asked.model, config, wishes, cancel)
 }
 
-/// Whether a snapshot has what is needed. A README that is missing is no reason to ask the hub.
+/// Whether a snapshot has what is needed, further files included.
 fn is_complete(located: &Located, listing: Option<&Listing<'_>>, asked: &Asked<'_>) -> bool {
-    // Whether further files are there is for the hub to say.
-    if asked.include.is_some() || !model::is_complete(located, asked.overrides) {
+    if !model::is_complete(located, asked.overrides) {
         return false;
     }
-    let Some(listing) = listing else { return true };
-    let files: BTreeMap<&str, Option<u64>> = listing.files().collect();
-    model::needed(located, &files, asked.overrides)
-        .is_ok_and(|selection| selection.files.iter().all(|file| file == "README.md" || listing.has(file)))
+    // Without a list of the files, only the hub can say whether there are further ones.
+    let Some(listing) = listing else { return asked.include.is_none() };
+    let is_further = |file: &str| asked.include.is_some_and(|include| include.is_match(file));
+    let mut further = listing.files().map(|(file, _)| file).filter(|file| is_further(file));
+    has_needed(located, listing, asked.overrides).unwrap_or(false) && further.all(|file| listing.has(file))
+}
+
+/// Whether a snapshot has all files that the model needs. A README that is missing is no reason to ask the hub.
+///
+/// # Errors
+/// As [`model::needed`].
+pub(super) fn has_needed(located: &Located, listing: &Listing<'_>, overrides: &ModelOverrides) -> Result<bool> {
+    let selection = model::needed(located, &listing.files().collect(), overrides)?;
+    Ok(selection.files.iter().all(|file| file == "README.md" || listing.has(file)))
 }
 
 /// Names that a mistyped one may have meant; who asks for a model that we know did not mistype it.
@@ -208,8 +217,8 @@ pub(super) fn start_verify(
 ) {
     let reporter = Reporter::new(progress);
     on_own_thread(inner, settle, "embedding-verify", move |inner, cancel| {
-        let model = model.as_deref().map(|model| reference::resolve(Some(model), None, &inner.options)).transpose()?;
-        let model = model.as_ref().map(|found| found.model.as_str());
+        let model = model.map(|model| reference::with_all_revisions(&model, &inner.options)).transpose()?;
+        let model = model.as_deref();
         let known = model.map(known_names).unwrap_or_default();
         let on_file: OnFile = Arc::new(move |event| reporter.send(Event::File(event)));
         let models = hub::verify(model, &inner.options.hub(), &known, on_file, cancel)?;

@@ -11,14 +11,15 @@ use super::event::OnEvent;
 use super::options::EngineOptions;
 use crate::backend::candle::{self, Dtype};
 use crate::backend::weights::Checkpoint;
-use crate::backend::{Backend, head::Head, onnx};
+use crate::backend::{Backend, head::Head, onnx, static_table};
 use crate::cancel::Cancel;
 use crate::device;
 use crate::error::{Code, Error, Result};
 use crate::hub::{self, HubConfig, Located};
-use crate::model::{self, BackendKind, ModelOverrides, ModelSpec};
+use crate::model::static_table::table_shape;
+use crate::model::{self, Architecture, BackendKind, ModelOverrides, ModelSpec};
 use crate::sync::catch;
-use crate::tokenize::{Encoded, Tokenizer};
+use crate::tokenize::{Encoded, Tokenizer, words::WordTokenizer};
 
 /// Text to token ids, as [`Tokenizer`] does it.
 pub trait Encoder: Send + Sync {
@@ -38,6 +39,21 @@ pub trait Encoder: Send + Sync {
         prompt: Option<&str>,
         chunks: &[Range<usize>],
     ) -> Result<(Encoded, Vec<Range<u32>>)>;
+}
+
+impl Encoder for WordTokenizer {
+    fn encode(&self, text: &str, prompt: Option<&str>) -> Result<Encoded> {
+        WordTokenizer::encode(self, text, prompt)
+    }
+
+    fn encode_chunks(
+        &self,
+        text: &str,
+        prompt: Option<&str>,
+        chunks: &[Range<usize>],
+    ) -> Result<(Encoded, Vec<Range<u32>>)> {
+        WordTokenizer::encode_chunks(self, text, prompt, chunks)
+    }
 }
 
 impl Encoder for Tokenizer {
@@ -128,6 +144,9 @@ impl Files {
         let device = self.device(spec.backend)?;
         let loaded = match spec.backend {
             BackendKind::Candle => candle::load(spec, &device, self.options.dtype, cancel),
+            BackendKind::Static => {
+                static_table::load(spec, &device).and_then(|backend| check_dtype(spec, backend, self.options.dtype))
+            }
             BackendKind::Onnx => onnx::load(spec, &device, &self.onnx_options(&device, cancel))
                 .and_then(|backend| check_dtype(spec, backend, self.options.dtype)),
         };
@@ -154,7 +173,7 @@ fn name_attempt(error: Error, device: &str) -> Error {
     error.with("device", device).with("attempts", attempts)
 }
 
-/// A graph has its precision already: another one that was asked for is refused, not ignored.
+/// A graph or a table has its precision already: another one that was asked for is refused, not ignored.
 fn check_dtype(spec: &ModelSpec, backend: Arc<dyn Backend>, asked: Dtype) -> Result<Arc<dyn Backend>> {
     let found = &backend.info().dtype;
     let name = match asked {
@@ -168,8 +187,8 @@ fn check_dtype(spec: &ModelSpec, backend: Arc<dyn Backend>, asked: Dtype) -> Res
         return Ok(backend);
     }
     let message = format!(
-        "dtype '{name}' is not to be had for {}: it is an ONNX graph in {found}. Leave dtype at 'auto', or use another \
-         export of the model.",
+        "dtype '{name}' is not to be had for {}: its file holds {found}. Leave dtype at 'auto', or use another export \
+         of the model.",
         spec.id
     );
     Err(Error::invalid_option("dtype", message).with("value", name).with("found", found.as_str()))
@@ -178,12 +197,19 @@ fn check_dtype(spec: &ModelSpec, backend: Arc<dyn Backend>, asked: Dtype) -> Res
 impl Loader for Files {
     fn locate(&self, model: &str, overrides: &ModelOverrides, cancel: &Cancel, events: &OnEvent) -> Result<Located> {
         let asked = Asked { model, overrides, include: None };
-        Ok(download::obtain(&self.hub, &asked, cancel, events)?.located)
+        let mut located = download::obtain(&self.hub, &asked, cancel, events)?.located;
+        if self.options.bundled_model.as_ref() == Some(&located.root) {
+            located.id = "bundled".to_owned();
+        }
+        Ok(located)
     }
 
     fn describe(&self, located: &Located, overrides: &ModelOverrides) -> Result<Description> {
         let spec = model::describe(located, overrides)?;
-        let encoder = Arc::new(Tokenizer::load(&spec)?);
+        let encoder: Arc<dyn Encoder> = match words(&spec)? {
+            Some(tokenizer) => Arc::new(tokenizer),
+            None => Arc::new(Tokenizer::load(&spec)?),
+        };
         Ok(Description { spec, encoder })
     }
 
@@ -193,8 +219,10 @@ impl Loader for Files {
                 let values = Checkpoint::open(&spec.files.weights)?.values();
                 Ok(values * bytes_of(self.options.dtype))
             }
-            // ONNX Runtime keeps the weights as the graph has them.
-            BackendKind::Onnx => model::weight_files(spec)?.iter().map(|file| size_of(file)).sum(),
+            // As the file has them.
+            BackendKind::Onnx | BackendKind::Static => {
+                model::weight_files(spec)?.iter().map(|file| size_of(file)).sum()
+            }
         }
     }
 
@@ -222,6 +250,15 @@ impl Loader for Files {
     fn tokens_per_batch(&self, device: &str) -> usize {
         if device == "cpu" { 2048 } else { 16_384 }
     }
+}
+
+/// The quick tokenizer of our own static models.
+fn words(spec: &ModelSpec) -> Result<Option<WordTokenizer>> {
+    if spec.architecture != Architecture::Static || spec.lower_case {
+        return Ok(None);
+    }
+    let (rows, _) = table_shape(&spec.files.weights)?;
+    WordTokenizer::load(&spec.files.tokenizer, rows, spec.max_tokens)
 }
 
 /// Bytes of a weight in use.

@@ -287,7 +287,8 @@ impl Models {
         let (alive, gone) = channel::<()>();
         let last_used = LastUsed::default();
         let info = weights.backend.info().clone();
-        let default_budget = self.loader.tokens_per_batch(&info.device);
+        let default_budget = weights.backend.tokens_per_batch();
+        let default_budget = default_budget.unwrap_or_else(|| self.loader.tokens_per_batch(&info.device));
         let model = Arc::new(LoadedModel {
             described: Arc::clone(&described),
             content: weights.content.clone(),

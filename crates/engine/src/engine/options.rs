@@ -9,7 +9,7 @@ use super::json;
 use crate::backend::candle::Dtype;
 use crate::device;
 use crate::error::{Error, Result};
-use crate::hub::HubConfig;
+use crate::hub::{HubConfig, Token};
 use crate::model::ModelOverrides;
 
 /// Tokens that may wait where `maxQueuedTokens` does not say otherwise: 16 MiB of ids, and about
@@ -31,7 +31,7 @@ pub struct EngineOptions {
     /// Address of the hub.
     pub endpoint: Option<String>,
     /// Access token for the hub.
-    pub token: Option<String>,
+    pub token: Option<Token>,
     /// Never touch the network.
     pub offline: Option<bool>,
     /// Tokens of one batch; default depends on the device (2,048 on a CPU). A longer text runs alone.
@@ -49,6 +49,8 @@ pub struct EngineOptions {
     pub model_defaults: BTreeMap<String, ModelOverrides>,
     /// The ONNX Runtime library; default `EMBEDDING_ENGINE_ONNXRUNTIME`.
     pub onnx_runtime: Option<PathBuf>,
+    /// The folder of the model that comes with the package (`bundled`), a full path; default: there is none.
+    pub bundled_model: Option<PathBuf>,
 }
 
 impl Default for EngineOptions {
@@ -68,6 +70,7 @@ impl Default for EngineOptions {
             threads: None,
             model_defaults: BTreeMap::new(),
             onnx_runtime: None,
+            bundled_model: None,
         }
     }
 }
@@ -87,6 +90,7 @@ const KNOWN: &[&str] = &[
     "threads",
     "modelDefaults",
     "onnxRuntime",
+    "bundledModel",
 ];
 
 impl EngineOptions {
@@ -122,6 +126,7 @@ impl EngineOptions {
             "threads" => self.threads = Some(json::option(name, value, THREADS)?),
             "modelDefaults" => self.model_defaults = model_defaults(value)?,
             "onnxRuntime" => self.onnx_runtime = Some(text(name, value, TEXT)?.into()),
+            "bundledModel" => self.bundled_model = Some(text(name, value, TEXT)?.into()),
             _ => return Err(json::unknown(name, KNOWN)),
         }
         Ok(())
@@ -188,9 +193,9 @@ fn text(name: &str, value: &Value, expected: &str) -> Result<String> {
     }
 }
 
-fn secret(name: &str, value: &Value) -> Result<String> {
+fn secret(name: &str, value: &Value) -> Result<Token> {
     match value.as_str() {
-        Some(text) if !text.trim().is_empty() => Ok(text.to_owned()),
+        Some(text) if !text.trim().is_empty() => Ok(text.into()),
         _ => Err(Error::invalid_option(name, format!("{name} must be a string that is not empty."))),
     }
 }
@@ -275,5 +280,7 @@ mod tests {
     fn a_token_is_never_shown() {
         let error = EngineOptions::from_json(r#"{"token":["hf_secret"]}"#).unwrap_err();
         assert!(!error.message.contains("hf_secret") && error.details.get("value").is_none());
+        let options = EngineOptions::from_json(r#"{"token":"hf_secret"}"#).unwrap();
+        assert!(!format!("{options:?} {:?}", options.hub()).contains("hf_secret"));
     }
 }

@@ -18,7 +18,7 @@ pub(super) struct Reference {
 /// a hub id or a path.
 ///
 /// # Errors
-/// `MODEL_NOT_FOUND` for the bundled model; `INVALID_OPTION` for `auto` without texts.
+/// `MODEL_NOT_FOUND` for the bundled model where its folder is not known; `INVALID_OPTION` for `auto` without texts.
 pub(super) fn resolve(model: Option<&str>, texts: Option<&Texts>, options: &EngineOptions) -> Result<Reference> {
     let given = match model {
         Some(model) => model.to_owned(),
@@ -37,16 +37,19 @@ pub(super) fn resolve(model: Option<&str>, texts: Option<&Texts>, options: &Engi
         names.push(model::choose_auto(texts.iter().map(AsRef::as_ref)).to_owned());
     }
     let alias = names[names.len() - 1].clone();
-    if alias == "bundled" {
-        return Err(Error::new(
-            Code::ModelNotFound,
-            "The bundled model comes with a later version of embedding-engine. Pass model: the path of a model folder \
-             ('./my-model'), a hub id ('Qwen/Qwen3-Embedding-0.6B'), 'code' or 'text'; or set \
-             EMBEDDING_ENGINE_MODEL.",
-        )
-        .with("model", "bundled"));
-    }
     let mut model = alias.clone();
+    if alias == "bundled" {
+        let folder = options.bundled_model.as_ref().and_then(|folder| folder.to_str()).ok_or_else(|| {
+            Error::new(
+                Code::ModelNotFound,
+                "The bundled model is a part of the npm package, and its folder was not given (bundledModel). Pass \
+                 model: the path of a model folder ('./my-model'), a hub id ('Qwen/Qwen3-Embedding-0.6B'), 'code' or \
+                 'text'; or set EMBEDDING_ENGINE_MODEL.",
+            )
+            .with("model", "bundled")
+        })?;
+        model = folder.to_owned();
+    }
     if let Some(resolved) = catalogue::resolve_alias(&alias) {
         // Overrides are written under the id, whatever revision the alias is pinned to.
         names.push(resolved.split('@').next().unwrap_or_default().to_owned());
@@ -54,6 +57,16 @@ pub(super) fn resolve(model: Option<&str>, texts: Option<&Texts>, options: &Engi
     }
     let overrides = names.iter().find_map(|name| options.model_defaults.get(name)).cloned().unwrap_or_default();
     Ok(Reference { model, overrides })
+}
+
+/// Resolves what is said of files in the hub cache: an alias, though it is pinned, means every revision.
+///
+/// # Errors
+/// As [`resolve`].
+pub(super) fn with_all_revisions(model: &str, options: &EngineOptions) -> Result<String> {
+    let found = resolve(Some(model), None, options)?.model;
+    let whole = found.split('@').next().filter(|_| catalogue::resolve_alias(model).is_some());
+    Ok(whole.map_or_else(|| found.clone(), str::to_owned))
 }
 
 /// As many texts as `auto` looks at: an index job is not read twice for one decision.

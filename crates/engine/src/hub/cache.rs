@@ -104,10 +104,8 @@ pub(super) fn missing(code: Code, id: &str, revision: Option<&str>, cache: &Path
         }
     } else {
         // The one that was asked for may be there, but not whole.
-        message += &format!(
-            "Of this model the cache has {}, perhaps not whole: ask for one with {id}@<revision>. ",
-            there.iter().map(|commit| format!("revision {commit}")).collect::<Vec<_>>().join(" and ")
-        );
+        let names = there.iter().map(|commit| format!("{id}@{commit}")).collect::<Vec<_>>().join(" and ");
+        message += &format!("The cache has {names}, perhaps not whole. ");
     }
     if code == Code::Offline {
         message += "The network may not be used (offline, HF_HUB_OFFLINE). ";

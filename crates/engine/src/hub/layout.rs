@@ -19,11 +19,26 @@ const CACHEDIR_TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55
 pub(super) struct Repository {
     cache: PathBuf,
     folder: String,
+    links: bool,
+}
+
+/// What becomes of a blob where no link to it can be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unlinked {
+    /// Nothing else needs it: it is the file from now on.
+    Move,
+    /// Another file has the same content, or may be a link to it.
+    Copy,
 }
 
 impl Repository {
     pub(super) fn new(cache: &Path, id: &str) -> Self {
-        Repository { cache: cache.to_owned(), folder: format!("models--{}", id.replace('/', "--")) }
+        Repository { cache: cache.to_owned(), folder: format!("models--{}", id.replace('/', "--")), links: true }
+    }
+
+    /// Whether links may be made at all.
+    pub(super) fn with_links(self, links: bool) -> Self {
+        Repository { links, ..self }
     }
 
     pub(super) fn root(&self) -> PathBuf {
@@ -87,18 +102,9 @@ impl Repository {
         }
     }
 
-    /// Makes the blob known as `file` of a snapshot: by a link, or a copy where links are not to be had.
-    pub(super) fn link(&self, commit: &str, file: &str, hash: &str) -> Result<()> {
-        self.link_with(commit, file, hash, symlink)
-    }
-
-    pub(super) fn link_with(
-        &self,
-        commit: &str,
-        file: &str,
-        hash: &str,
-        symlink: impl Fn(&Path, &Path) -> io::Result<()>,
-    ) -> Result<()> {
+    /// Makes the blob known as `file` of a snapshot: by a link, or by the content itself where links are not to
+    /// be had, as Python does it.
+    pub(super) fn link(&self, commit: &str, file: &str, hash: &str, unlinked: Unlinked) -> Result<()> {
         let pointer = self.snapshot(commit).join(file);
         let failed = |error: &io::Error| cannot_write(&pointer, error);
         let folder = pointer.parent().unwrap_or(&pointer);
@@ -107,9 +113,12 @@ impl Repository {
         let fresh = folder.join(format!(".{}.{}", unique(), file_name(file)));
         let up = "../".repeat(2 + file.matches('/').count());
         let target = format!("{up}blobs/{hash}");
-        let made = symlink(Path::new(&target), &fresh).or_else(|_| {
-            // As Python does without links: the content itself, once, under the name in the snapshot.
-            fs::rename(self.blob(hash), &fresh).or_else(|_| fs::copy(self.blob(hash), &fresh).map(drop))
+        let linked =
+            if self.links { symlink(Path::new(&target), &fresh) } else { Err(io::ErrorKind::Unsupported.into()) };
+        let copy = || fs::copy(self.blob(hash), &fresh).map(drop);
+        let made = linked.or_else(|_| match unlinked {
+            Unlinked::Move => fs::rename(self.blob(hash), &fresh).or_else(|_| copy()),
+            Unlinked::Copy => copy(),
         });
         let placed = made.and_then(|()| fs::rename(&fresh, &pointer));
         placed.map_err(|error| {
@@ -250,7 +259,8 @@ mod tests {
         let (cache, repository) = repository();
         for (hash, content) in [("a", "first"), ("b", "second")] {
             fs::write(repository.blob(hash), content).unwrap();
-            repository.link(COMMIT, "onnx/model.onnx", hash).unwrap();
+            repository.link(COMMIT, "onnx/model.onnx", hash, Unlinked::Move).unwrap();
+            assert!(repository.blob(hash).exists() || cfg!(windows));
             let pointer = repository.snapshot(COMMIT).join("onnx/model.onnx");
             assert_eq!(fs::read_to_string(&pointer).unwrap(), content);
             if cfg!(unix) {
@@ -264,13 +274,17 @@ mod tests {
     #[test]
     fn without_links_the_content_itself_lies_in_the_snapshot() {
         let (_cache, repository) = repository();
+        let repository = repository.with_links(false);
         fs::write(repository.blob("a"), "text").unwrap();
-        let refused = |_: &Path, _: &Path| Err(io::ErrorKind::PermissionDenied.into());
-        repository.link_with(COMMIT, "config.json", "a", refused).unwrap();
-        let pointer = repository.snapshot(COMMIT).join("config.json");
-        assert!(fs::symlink_metadata(&pointer).unwrap().is_file());
-        assert_eq!(fs::read_to_string(&pointer).unwrap(), "text");
-        assert!(!repository.blob("a").exists(), "one copy, not two");
+        // The same content under two names: the blob is there until the last of them has it.
+        for (file, unlinked) in [("config.json", Unlinked::Copy), ("a/config.json", Unlinked::Move)] {
+            assert!(repository.blob("a").exists());
+            repository.link(COMMIT, file, "a", unlinked).unwrap();
+            let pointer = repository.snapshot(COMMIT).join(file);
+            assert!(fs::symlink_metadata(&pointer).unwrap().is_file());
+            assert_eq!(fs::read_to_string(&pointer).unwrap(), "text");
+        }
+        assert!(!repository.blob("a").exists(), "not one copy more than there are names");
     }
 
     #[test]

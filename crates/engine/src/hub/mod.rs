@@ -16,9 +16,10 @@ mod progress;
 mod reference;
 mod remove;
 mod settings;
+mod token;
 mod verify;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::error::{Code, Error, Result};
 
@@ -31,6 +32,7 @@ pub use paths::{cache_dir, home_dir};
 pub use progress::{FileEvent, Loaded, OnFile};
 pub use reference::Reference;
 pub use remove::{Removed, remove};
+pub use token::Token;
 pub use verify::{VerifiedFile, VerifiedModel, verify};
 
 /// Where models are looked for, and what may be done to get them.
@@ -43,7 +45,7 @@ pub struct HubConfig {
     /// Address of the hub; default `HF_ENDPOINT`, then `https://huggingface.co`.
     pub endpoint: Option<String>,
     /// Access token; default `HF_TOKEN`, then the token file.
-    pub token: Option<String>,
+    pub token: Option<Token>,
     /// Never touch the network; default `HF_HUB_OFFLINE`.
     pub offline: Option<bool>,
 }
@@ -90,12 +92,18 @@ pub fn locate_known(model: &str, config: &HubConfig, known: &[&str]) -> Result<L
 
 /// The files of a model on disk: path in its folder, and bytes.
 pub fn files_of(located: &Located) -> Vec<(String, u64)> {
-    let name =
-        |path: &std::path::Path| path.strip_prefix(&located.root).unwrap_or(path).to_string_lossy().replace('\\', "/");
+    let name = |path: &Path| path.strip_prefix(&located.root).unwrap_or(path).to_string_lossy().replace('\\', "/");
     cache::files_below(&located.root)
         .into_iter()
         .map(|path| (name(&path), std::fs::metadata(&path).map_or(0, |meta| meta.len())))
         .collect()
+}
+
+/// Hands `look` the list of the files of a snapshot in the hub cache `cache`; `None` where the cache has no such list.
+pub fn with_listing<T>(cache: &Path, located: &Located, look: impl FnOnce(&Listing<'_>) -> T) -> Option<T> {
+    let commit = located.revision.as_deref()?;
+    let files = listing::read(&layout::Repository::new(cache, &located.id), commit)?;
+    Some(look(&Listing::new(&located.root, &files)))
 }
 
 fn locate_folder(model: &str, path: PathBuf) -> Result<Located> {

@@ -37,7 +37,7 @@ pub struct Obtained {
 /// Finds a model, and fetches what is missing.
 ///
 /// A folder is taken as it is. A snapshot in the cache that is complete is used without a request if its
-/// commit is pinned or the network may not be used; for a branch the hub is asked once, for at most 1.5 s,
+/// commit is pinned or the network may not be used; for a branch the hub is asked once, for at most 1.5 s (`HF_HUB_ETAG_TIMEOUT`),
 /// whether it has moved, and if it does not say, the cached one is used.
 ///
 /// # Errors
@@ -67,7 +67,7 @@ pub fn obtain(model: &str, config: &HubConfig, wishes: Wishes<'_>, cancel: &Canc
         return Ok(Obtained { located, downloaded: 0 });
     }
     let wanted = revision.unwrap_or("main");
-    let mut order = Order { id: &id, revision: wanted, commit: None, cache: &cache, known };
+    let mut order = Order { id: &id, revision: wanted, commit: None, cache: &cache, known, spare: cached.is_some() };
     if let Some(located) = &cached {
         if is_commit(wanted) {
             return Ok(Obtained { located: located.clone(), downloaded: 0 });

@@ -90,6 +90,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+    use crate::hub::layout::Unlinked;
 
     #[test]
     fn a_snapshot_goes_with_what_only_it_has() {
@@ -102,8 +103,8 @@ mod tests {
             fs::write(repository.blob(hash), content).unwrap();
         }
         for (commit, hash) in [(&old, "old"), (&new, "new")] {
-            repository.link(commit, "config.json", "shared").unwrap();
-            repository.link(commit, "1_Pooling/config.json", hash).unwrap();
+            repository.link(commit, "config.json", "shared", Unlinked::Copy).unwrap();
+            repository.link(commit, "1_Pooling/config.json", hash, Unlinked::Copy).unwrap();
         }
         repository.write_ref("main", &new).unwrap();
         repository.write_ref("v1", &old).unwrap();

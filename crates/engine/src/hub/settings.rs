@@ -17,6 +17,9 @@ const DEFAULT_ENDPOINT: &str = "https://huggingface.co";
 /// Without a byte for so long, a transfer counts as stalled.
 const DEFAULT_STALL: Duration = Duration::from_secs(30);
 
+/// How long the hub may take to say what a branch stands for, where the cache has an answer already.
+const DEFAULT_QUICK: Duration = Duration::from_millis(1500);
+
 /// Settings of the network, resolved.
 #[derive(Clone)]
 pub(super) struct Settings {
@@ -26,6 +29,10 @@ pub(super) struct Settings {
     pub(super) authorization: Option<HeaderValue>,
     pub(super) offline: bool,
     pub(super) stall: Duration,
+    /// `HF_HUB_ETAG_TIMEOUT`: how long to wait for what the cache can answer as well.
+    pub(super) quick: Duration,
+    /// Whether the cache may have links; not with `HF_HUB_DISABLE_SYMLINKS`.
+    pub(super) links: bool,
 }
 
 impl fmt::Debug for Settings {
@@ -36,6 +43,8 @@ impl fmt::Debug for Settings {
             .field("authorized", &self.authorization.is_some())
             .field("offline", &self.offline)
             .field("stall", &self.stall)
+            .field("quick", &self.quick)
+            .field("links", &self.links)
             .finish()
     }
 }
@@ -48,14 +57,14 @@ impl Settings {
     }
 
     pub(super) fn resolve_in(config: &HubConfig, env: Env<'_>) -> Result<Self> {
-        let stall = env("HF_HUB_DOWNLOAD_TIMEOUT").and_then(|seconds| seconds.trim().parse::<f64>().ok());
+        let seconds = |name: &str| env(name)?.trim().parse().ok().filter(|seconds| (0.001..1e6).contains(seconds));
         Ok(Settings {
             endpoint: endpoint(config, env)?,
             authorization: token(config, env).map(|(token, option)| authorization(&token, option)).transpose()?,
             offline: offline(config, env),
-            stall: stall
-                .filter(|seconds| (0.001..1e6).contains(seconds))
-                .map_or(DEFAULT_STALL, Duration::from_secs_f64),
+            stall: seconds("HF_HUB_DOWNLOAD_TIMEOUT").map_or(DEFAULT_STALL, Duration::from_secs_f64),
+            quick: seconds("HF_HUB_ETAG_TIMEOUT").map_or(DEFAULT_QUICK, Duration::from_secs_f64),
+            links: !env("HF_HUB_DISABLE_SYMLINKS").is_some_and(|value| is_true(&value)),
         })
     }
 }
@@ -103,7 +112,7 @@ fn token(config: &HubConfig, env: Env<'_>) -> Option<(String, &'static str)> {
         let text = text.trim().to_owned();
         (!text.is_empty()).then_some(text)
     };
-    if let Some(token) = config.token.clone().and_then(clean) {
+    if let Some(token) = config.token.as_ref().and_then(|token| clean(token.reveal().to_owned())) {
         return Some((token, "token"));
     }
     if env("HF_HUB_DISABLE_IMPLICIT_TOKEN").is_some_and(|value| is_true(&value)) {
@@ -156,11 +165,14 @@ mod tests {
             ("HF_TOKEN", " hf_env\n"),
             ("HF_HUB_OFFLINE", "YES"),
             ("HF_HUB_DOWNLOAD_TIMEOUT", "1.5"),
+            ("HF_HUB_ETAG_TIMEOUT", "10"),
         ];
         let env = resolve(&HubConfig::default(), &variables).unwrap();
         assert_eq!(env.endpoint.as_str(), "http://127.0.0.1:9/mirror");
         assert_eq!((bearer(&env), env.offline), (Some("Bearer hf_env"), true));
-        assert_eq!(env.stall, Duration::from_millis(1500));
+        assert_eq!((env.stall, env.quick), (Duration::from_millis(1500), Duration::from_secs(10)));
+        assert_eq!(resolve(&HubConfig::default(), &[("HF_HUB_ETAG_TIMEOUT", "soon")]).unwrap().quick, DEFAULT_QUICK);
+        assert!(env.links && !resolve(&HubConfig::default(), &[("HF_HUB_DISABLE_SYMLINKS", "1")]).unwrap().links);
         let config = HubConfig {
             endpoint: Some("https://own".into()),
             token: Some("hf_own".into()),
@@ -169,7 +181,7 @@ mod tests {
         };
         let own = resolve(&config, &variables).unwrap();
         assert_eq!((own.endpoint.as_str(), bearer(&own), own.offline), ("https://own/", Some("Bearer hf_own"), false));
-        assert!(!format!("{own:?}").contains("hf_own"));
+        assert!(!format!("{own:?} {config:?}").contains("hf_own"));
     }
 
     #[test]

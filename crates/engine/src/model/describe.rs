@@ -10,7 +10,7 @@ use super::modules::{self, Chain, PoolingModule};
 use super::tokenizer_files::{Parts, Tokenizer};
 use super::{
     Architecture, Attention, BackendKind, EndToken, HeadModule, ModelFiles, ModelOverrides, ModelSpec, Pooling, card,
-    catalogue, sbert, tasks, weights,
+    catalogue, sbert, static_table, tasks, weights,
 };
 use crate::error::{Code, Error, Result};
 use crate::hub::Located;
@@ -38,6 +38,10 @@ pub fn describe(located: &Located, overrides: &ModelOverrides) -> Result<ModelSp
     let known = catalogue::find(&located.id).filter(|_| located.revision.is_some());
     let Outline { chain, transformer, settings, config, sentence_transformers, tokenizer_file } = outline(folder)?;
 
+    if chain.static_table {
+        let outline = Outline { chain, transformer, settings, config, sentence_transformers, tokenizer_file };
+        return describe_static(located, outline, overrides);
+    }
     let tokenizer = Tokenizer::read(&transformer, &config, &settings.tokenizer)?;
     tokenizer.settings()?;
     refuse_pointer(&tokenizer_file)?;
@@ -95,6 +99,52 @@ pub fn describe(located: &Located, overrides: &ModelOverrides) -> Result<ModelSp
     })
 }
 
+/// A table with one row a token has no configuration but its own size.
+fn describe_static(located: &Located, outline: Outline, overrides: &ModelOverrides) -> Result<ModelSpec> {
+    let folder = Folder::new(located);
+    let Outline { chain, transformer, settings, config, sentence_transformers, tokenizer_file } = outline;
+    refuse_pointer(&tokenizer_file)?;
+    let (backend, architecture, weights) = choose_backend(folder, &chain, &config, overrides)?;
+    weights.iter().try_for_each(|file| refuse_pointer(file))?;
+    let refused = |option: &str, what: &str| {
+        Error::invalid_option(
+            option,
+            format!("{option} is {what}, but a static model is the mean of its tokens' rows."),
+        )
+    };
+    if overrides.pooling.is_some_and(|pooling| pooling != Pooling::Mean) {
+        return Err(refused("pooling", "another than 'mean'"));
+    }
+    if overrides.causal == Some(true) {
+        return Err(refused("causal", "true"));
+    }
+    if overrides.max_tokens == Some(0) {
+        return Err(Error::invalid_option("maxTokens", "maxTokens is 0, but must be at least 1."));
+    }
+    let known = catalogue::find(&located.id).filter(|_| located.revision.is_some());
+    let width = head_width(&chain.head, static_table::table_shape(&weights)?.1, folder)?;
+    let truncate_dim = truncate_dim(&sentence_transformers)?.filter(|&cut| cut < width);
+    Ok(ModelSpec {
+        id: located.id.clone(),
+        revision: located.revision.clone(),
+        backend,
+        architecture,
+        attention: Attention::Bidirectional,
+        pooling: Pooling::Mean,
+        include_prompt: true,
+        tasks: tasks::read(&sentence_transformers, &config, known, overrides)?,
+        end_token: EndToken::Tokenizer,
+        lower_case: settings.lower_case,
+        max_tokens: overrides.max_tokens.or(settings.max_seq_length).unwrap_or(STATIC_MAX_TOKENS),
+        dimensions: truncate_dim.unwrap_or(width),
+        matryoshka: matryoshka(&config, truncate_dim, width, known, overrides)?,
+        license: known.map(catalogue::Known::license).or_else(|| card::license(folder.root())),
+        content: String::new(),
+        head: chain.head,
+        files: ModelFiles { root: folder.root().to_owned(), transformer, tokenizer: tokenizer_file, weights },
+    })
+}
+
 /// What the small files of a folder say.
 pub(super) struct Outline {
     pub(super) chain: Chain,
@@ -111,7 +161,10 @@ pub(super) fn outline(folder: Folder<'_>) -> Result<Outline> {
     let transformer = chain.transformer.clone();
     let settings = sbert::read(&transformer)?;
     let config_file = transformer.join("config.json");
-    let mut config = Json::read(&config_file)?.ok_or_else(|| folder.missing(&config_file, ""))?;
+    let mut config = match chain.static_table {
+        true => Json::read_or_empty(&config_file)?,
+        false => Json::read(&config_file)?.ok_or_else(|| folder.missing(&config_file, ""))?,
+    };
     config.overlay(&settings.config);
     let sentence_transformers = Json::read_or_empty(&folder.root().join("config_sentence_transformers.json"))?;
     refuse_other_models(folder, &sentence_transformers, &chain, &config, &transformer)?;
@@ -197,7 +250,21 @@ pub(super) fn choose_backend(
         let message = format!("backend is {backend}, but {} has no {files}.", folder.root().display());
         Error::invalid_option("backend", message)
     };
+    if chain.static_table {
+        return match overrides.backend {
+            None | Some(BackendKind::Static) => {
+                let weights = weights::safetensors(folder, transformer)?;
+                let weights = weights.ok_or_else(|| weights::none(folder, transformer))?;
+                Ok((BackendKind::Static, Architecture::Static, weights))
+            }
+            Some(_) => Err(Error::invalid_option("backend", "backend must be static: the model is a table.")),
+        };
+    }
     match overrides.backend {
+        Some(BackendKind::Static) => {
+            let message = format!("backend is static, but {} is no static model.", folder.root().display());
+            Err(Error::invalid_option("backend", message))
+        }
         Some(BackendKind::Candle) => candle()?.ok_or_else(|| lacks("candle", "safetensors")),
         Some(BackendKind::Onnx) => onnx()?.ok_or_else(|| lacks("onnx", "ONNX graph (onnx/model.onnx)")),
         None => match candle() {
@@ -224,7 +291,7 @@ fn pooling_without_modules(
     if chain.written {
         return match backend {
             BackendKind::Onnx => Ok(module(Pooling::None)),
-            BackendKind::Candle => Err(Error::unsupported(format!(
+            BackendKind::Candle | BackendKind::Static => Err(Error::unsupported(format!(
                 "{}: modules.json has no Pooling module, so the model gives no vector for a text. Supported is \
                  Transformer, Pooling, and modules after it.",
                 chain.transformer.display()
@@ -243,6 +310,9 @@ fn pooling_without_modules(
     Ok(module(if config::is_causal_lm(config)? && told { Pooling::LastToken } else { Pooling::Mean }))
 }
 
+/// A static model reads texts of any length in the same way. This bounds the memory of one.
+const STATIC_MAX_TOKENS: usize = 1 << 20;
+
 fn is_qwen(config: &Json) -> Result<bool> {
     Ok(matches!(config::family(config)?, Some(config::Family::Qwen2 | config::Family::Qwen3)))
 }
@@ -259,7 +329,7 @@ fn attention(
     let wanted = if causal { Attention::Causal } else { Attention::Bidirectional };
     let fixed = match architecture {
         Architecture::Qwen(_) => false,
-        Architecture::Bert(_) => causal,
+        Architecture::Bert(_) | Architecture::Static => causal,
         Architecture::Onnx => wanted != found,
     };
     if fixed {
@@ -272,7 +342,7 @@ fn attention(
 
 fn pooling(found: Pooling, backend: BackendKind, overrides: &ModelOverrides) -> Result<Pooling> {
     match overrides.pooling {
-        Some(Pooling::None) if backend == BackendKind::Candle => {
+        Some(Pooling::None) if backend != BackendKind::Onnx => {
             Err(Error::invalid_option("pooling", "pooling is 'none', but only an ONNX graph can pool by itself."))
         }
         Some(wanted) => Ok(wanted),
@@ -285,7 +355,7 @@ fn token_width(architecture: &Architecture, config: &Json, pooling: PoolingModul
     match architecture {
         Architecture::Qwen(qwen) => Ok(qwen.hidden_size),
         Architecture::Bert(bert) => Ok(bert.hidden_size),
-        Architecture::Onnx => match config::hidden_size(config)? {
+        Architecture::Onnx | Architecture::Static => match config::hidden_size(config)? {
             Some(width) => Ok(width),
             None => pooling.width.ok_or_else(|| config.wrong("hidden_size", "the width of the model's vectors")),
         },

@@ -36,12 +36,12 @@ impl Lengths<'_> {
             Architecture::Bert(bert) => Some(bert.max_positions - bert.position_offset),
             // transformers' default.
             Architecture::Qwen(_) => None,
-            Architecture::Onnx => self.onnx_table(positions)?,
+            Architecture::Onnx | Architecture::Static => self.onnx_table(positions)?,
         };
         let positions = match self.architecture {
             Architecture::Qwen(_) => positions.or(Some(32_768)),
             Architecture::Bert(bert) => Some(bert.max_positions),
-            Architecture::Onnx => positions,
+            Architecture::Onnx | Architecture::Static => positions,
         };
         let stated = self
             .max_seq_length

@@ -14,6 +14,7 @@ mod onnx_files;
 mod sbert;
 pub mod space;
 mod spec;
+pub mod static_table;
 mod tasks;
 pub(crate) mod tokenizer_files;
 mod weights;

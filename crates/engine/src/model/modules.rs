@@ -26,6 +26,8 @@ pub(super) struct Chain {
     pub(super) pooling: Option<PoolingModule>,
     /// Modules after pooling.
     pub(super) head: Vec<HeadModule>,
+    /// Whether the first module is a table with one row a token (`StaticEmbedding`), not a transformer.
+    pub(super) static_table: bool,
     /// Whether there was a modules.json.
     pub(super) written: bool,
 }
@@ -39,13 +41,19 @@ pub(super) struct PoolingModule {
     pub(super) width: Option<usize>,
 }
 
-const SUPPORTED: &str = "Supported are Transformer, Pooling, Dense, Normalize and Dropout, in this order.";
+const SUPPORTED: &str = "Supported are Transformer and Pooling, or StaticEmbedding; then Dense, Normalize and Dropout.";
 
 /// Reads `modules.json`; a folder without one is a transformer alone.
 pub(super) fn read(folder: Folder<'_>) -> Result<Chain> {
     let file = folder.root().join("modules.json");
-    let mut chain =
-        Chain { transformer: folder.root().to_owned(), custom: None, pooling: None, head: Vec::new(), written: false };
+    let mut chain = Chain {
+        transformer: folder.root().to_owned(),
+        custom: None,
+        pooling: None,
+        head: Vec::new(),
+        static_table: false,
+        written: false,
+    };
     let modules = match read_value(&file)? {
         None => return Ok(chain),
         Some(Value::Array(modules)) if !modules.is_empty() => modules,
@@ -83,13 +91,18 @@ fn add(chain: &mut Chain, folder: Folder<'_>, index: usize, class: &str, path: P
             chain.transformer = path;
             chain.custom = (!own).then(|| class.to_owned());
         }
+        "StaticEmbedding" if index == 0 && own => {
+            chain.transformer = path;
+            chain.static_table = true;
+            chain.pooling = Some(PoolingModule { mode: Pooling::Mean, include_prompt: true, width: None });
+        }
         _ if !own => {
             return Err(unsupported(format!(
                 "module {index} has the type {class}, which is Python code of the model's own."
             )));
         }
         _ if index == 0 => {
-            return Err(unsupported(format!("the first module is {class}, not a Transformer.")));
+            return Err(unsupported(format!("the first module is {class}, not a Transformer or a StaticEmbedding.")));
         }
         "Pooling" if chain.pooling.is_none() && chain.head.is_empty() => {
             chain.pooling = Some(pooling(folder, &path, file)?)

@@ -120,6 +120,7 @@ fn sha256(value: &Value) -> String {
 fn architecture(architecture: &Architecture) -> Value {
     match architecture {
         Architecture::Onnx => json!("onnx"),
+        Architecture::Static => json!("static"),
         Architecture::Qwen(QwenConfig {
             vocab_size,
             hidden_size,

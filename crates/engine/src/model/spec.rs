@@ -14,6 +14,8 @@ pub enum BackendKind {
     Candle,
     /// An exported graph in ONNX Runtime.
     Onnx,
+    /// A table with one row a token.
+    Static,
 }
 
 /// Whether a token sees the tokens after it.
@@ -183,6 +185,8 @@ pub enum Architecture {
     Bert(BertConfig),
     /// An ONNX graph; its inputs and outputs are read from the session.
     Onnx,
+    /// A table with one row a token; its size is that of its tensor.
+    Static,
 }
 
 /// A module after pooling, as sentence-transformers chains them.

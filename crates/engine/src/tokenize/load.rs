@@ -11,6 +11,7 @@ use super::Tokenizer;
 use super::template::Template;
 use super::windows::is_local;
 use crate::error::{Error, Result};
+use crate::model::static_table::table_shape;
 use crate::model::tokenizer_files::{Settings, settings_beside};
 use crate::model::{Architecture, EndToken, ModelSpec};
 
@@ -30,6 +31,10 @@ pub(super) fn load(spec: &ModelSpec) -> Result<Tokenizer> {
     }
 
     let trim_offsets = inner.get_post_processor().is_some_and(trims_offsets);
+    if spec.architecture == Architecture::Static {
+        // sentence-transformers' StaticEmbedding puts nothing around a text.
+        inner.with_post_processor(None::<PostProcessorWrapper>);
+    }
     let template = match spec.end_token {
         EndToken::Tokenizer => Template::of(inner.get_post_processor(), file)?,
         EndToken::Append(id) => Template::End(id),
@@ -48,6 +53,7 @@ pub(super) fn load(spec: &ModelSpec) -> Result<Tokenizer> {
         Architecture::Bert(bert) => Some(bert.vocab_size),
         // The graph checks its own bounds.
         Architecture::Onnx => None,
+        Architecture::Static => Some(table_shape(&spec.files.weights)?.0),
     };
     let table = match table {
         Some(rows) => beyond(&inner, &template, rows, file)?,

@@ -8,6 +8,7 @@
 mod load;
 mod template;
 mod windows;
+pub mod words;
 
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -293,7 +293,7 @@ pub fn hidden(spec: &ModelSpec, tensors: &Tensors, ids: &[u32]) -> Vec<Vec<f64>>
     match &spec.architecture {
         Architecture::Qwen(config) => qwen(config, spec.attention == Attention::Causal, tensors, ids),
         Architecture::Bert(config) => bert(config, tensors, ids),
-        Architecture::Onnx => panic!("the twin has no ONNX"),
+        other => panic!("the twin has no {other:?}"),
     }
 }
 

@@ -104,8 +104,8 @@ fn load_with<P: Parts>(spec: &ModelSpec, parts: P, cancel: &Cancel) -> Result<Ar
     let encoder: Box<dyn Encoder<P>> = match &spec.architecture {
         Architecture::Qwen(config) => Box::new(qwen::Qwen::load(&parts, checkpoint, config, spec.attention, cancel)?),
         Architecture::Bert(config) => Box::new(bert::Bert::load(&parts, checkpoint, config, cancel)?),
-        Architecture::Onnx => {
-            return Err(Error::internal(format!("{} is an ONNX graph and came to the Candle backend", spec.id)));
+        Architecture::Onnx | Architecture::Static => {
+            return Err(Error::internal(format!("{} is no encoder and came to the Candle backend", spec.id)));
         }
     };
     let info = BackendInfo {

@@ -40,19 +40,19 @@ pub(super) async fn commit(http: &Http, asked: Asked<'_>, patience: Patience) ->
 }
 
 /// The files of a commit.
-pub(super) async fn files(http: &Http, asked: Asked<'_>, commit: &str) -> Result<Files> {
-    let listed = tree(http, asked, commit).await;
+pub(super) async fn files(http: &Http, asked: Asked<'_>, commit: &str, patience: Patience) -> Result<Files> {
+    let listed = tree(http, asked, commit, &patience).await;
     match listed {
         // Some mirrors have no such listing, but name the files where they tell of the revision.
         Err(error) if error.details.get("status") == Some(&404.into()) => {
-            siblings(http, asked, commit).await.map_err(|_| error)
+            siblings(http, asked, commit, patience).await.map_err(|_| error)
         }
         listed => listed,
     }
 }
 
 /// The names of the files alone.
-async fn siblings(http: &Http, asked: Asked<'_>, commit: &str) -> Result<Files> {
+async fn siblings(http: &Http, asked: Asked<'_>, commit: &str, patience: Patience) -> Result<Files> {
     #[derive(Deserialize)]
     struct Info {
         siblings: Vec<Sibling>,
@@ -62,7 +62,7 @@ async fn siblings(http: &Http, asked: Asked<'_>, commit: &str) -> Result<Files> 
         rfilename: String,
     }
     let url = http.url(&["api/models", asked.id, "revision", commit]);
-    let (_, body) = get_json(http, &url, asked, Patience::default()).await?;
+    let (_, body) = get_json(http, &url, asked, patience).await?;
     let info: Info =
         serde_json::from_slice(&body).map_err(|_| no_listing(http, asked, "the listing cannot be read"))?;
     let nothing_else = RemoteFile { size: None, blob_id: None, lfs_sha256: None, lfs_size: None, xet_hash: None };
@@ -76,12 +76,12 @@ async fn siblings(http: &Http, asked: Asked<'_>, commit: &str) -> Result<Files> 
     Ok(files)
 }
 
-async fn tree(http: &Http, asked: Asked<'_>, commit: &str) -> Result<Files> {
+async fn tree(http: &Http, asked: Asked<'_>, commit: &str, patience: &Patience) -> Result<Files> {
     let mut url = http.url(&["api/models", asked.id, "tree", commit]);
     url.set_query(Some("recursive=true"));
     let mut files = Files::new();
     for _ in 0..MAX_PAGES {
-        let (headers, body) = get_json(http, &url, asked, Patience::default()).await?;
+        let (headers, body) = get_json(http, &url, asked, patience.clone()).await?;
         for entry in parse_tree(&body).ok_or_else(|| no_listing(http, asked, "the listing cannot be read"))? {
             let (path, file) = entry;
             if !is_plain(&path) {
@@ -90,9 +90,10 @@ async fn tree(http: &Http, asked: Asked<'_>, commit: &str) -> Result<Files> {
             files.insert(path, file);
         }
         match next_page(&headers, &url) {
-            // The token goes with it.
-            Some(next) if http.is_own(&next) => url = next,
-            _ => return Ok(files),
+            // Behind a mirror it may be an address of the real hub; the token does not go there.
+            Some(next) if http.may_follow(&url, &next) => url = next,
+            Some(_) => return Err(no_listing(http, asked, "the listing goes on at no address that can be followed")),
+            None => return Ok(files),
         }
     }
     Err(no_listing(http, asked, "the listing has no end"))
@@ -178,7 +179,8 @@ pub(super) fn given_up(url: &Url, reason: &str, patience: &Patience, unreached: 
     } else {
         "What has come stays: call again to go on from there."
     };
-    Error::new(Code::DownloadFailed, format!("{reason}; given up after {attempts} attempts. {todo}"))
+    let times = if attempts == 1 { "one attempt".to_owned() } else { format!("{attempts} attempts") };
+    Error::new(Code::DownloadFailed, format!("{reason}; given up after {times}. {todo}"))
         .with("url", shown(url))
         .with("attempts", attempts)
         .with("reason", reason)

@@ -70,6 +70,11 @@ impl Http {
         url.origin() == self.settings.endpoint.origin()
     }
 
+    /// Whether one address may send us to the other: not out of TLS.
+    pub(super) fn may_follow(&self, from: &Url, to: &Url) -> bool {
+        matches!((from.scheme(), to.scheme()), (_, "https") | ("http", "http"))
+    }
+
     /// `GET`, from byte `from` on.
     pub(super) async fn get(&self, url: &Url, from: u64) -> Result<Answer, Failure> {
         self.follow(Method::GET, url, from).await
@@ -97,9 +102,7 @@ impl Http {
             }
             let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
             let next = location.and_then(|location| url.join(location).ok());
-            let next = next.filter(|next| matches!(next.scheme(), "http" | "https"));
-            let next = next.filter(|next| url.scheme() == "http" || next.scheme() == "https");
-            let Some(next) = next else {
+            let Some(next) = next.filter(|next| self.may_follow(&url, next)) else {
                 let what = format!("{} sends us on ({status}), but to no address that can be followed", shown(&url));
                 return Err(failed(start, what).into());
             };

@@ -11,6 +11,7 @@ mod status;
 mod tls;
 mod transfer;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -25,7 +26,7 @@ use self::http::Http;
 use self::retry::{Failure, Patience};
 use self::transfer::{Transfers, Wanted};
 use super::cache::is_commit;
-use super::layout::Repository;
+use super::layout::{Repository, Unlinked};
 use super::listing::{self, Files, Listing, is_hash, is_there};
 use super::progress::{OnFile, Progress};
 use super::settings::Settings;
@@ -36,9 +37,6 @@ pub use status::{HubStatus, status};
 
 /// Files that are fetched at the same time: enough to fill a line with one large and several small ones.
 const AT_ONCE: usize = 4;
-
-/// How long the hub may take to say what a branch stands for, where the cache has an answer already.
-const QUICK: Duration = Duration::from_millis(1500);
 
 /// What to fetch.
 pub(super) struct Order<'a> {
@@ -51,6 +49,8 @@ pub(super) struct Order<'a> {
     pub(super) cache: &'a Path,
     /// Names that a mistyped one may have meant.
     pub(super) known: &'a [&'a str],
+    /// Another snapshot can be used in its place: nobody waits long for a hub that does not help.
+    pub(super) spare: bool,
 }
 
 /// Which files to have next.
@@ -91,13 +91,17 @@ pub(super) fn fetch(
             None if is_commit(order.revision) => order.revision.to_owned(),
             None => api::commit(&http, asked, Patience::default()).await?,
         };
-        let repository = Repository::new(order.cache, order.id);
+        let repository = Repository::new(order.cache, order.id).with_links(settings.links);
         let (files, known) = match listing::read(&repository, &commit) {
             Some(files) => (files, true),
-            None => (api::files(&http, asked, &commit).await?, false),
+            None => {
+                let listed = api::files(&http, asked, &commit, Patience::unless(order.spare));
+                let limit = if order.spare { settings.quick } else { Duration::MAX };
+                (timeout(limit, listed).await.unwrap_or_else(|_| Err(no_answer(limit)))?, false)
+            }
         };
         let progress = Progress::new(order.id, on_file);
-        let transfers = Transfers { http, repository, progress, cancel: cancel.clone() };
+        let transfers = Transfers { http, repository, progress, cancel: cancel.clone(), spare: order.spare };
         let round = Rounds { asked, commit: &commit, files: &files, known, transfers: Arc::new(transfers) };
         let downloaded = round.run(select).await?;
         if !is_commit(order.revision) {
@@ -113,11 +117,13 @@ pub(super) fn quick_commit(settings: &Settings, id: &str, revision: &str, cancel
     run(cancel, async {
         let http = Http::new(settings)?;
         let asked = Asked { id, revision, known: &[id] };
-        timeout(QUICK, api::commit(&http, asked, Patience::none())).await.unwrap_or_else(|_| {
-            let message = format!("The hub did not answer within {} s.", QUICK.as_secs_f32());
-            Err(Error::new(Code::DownloadFailed, message))
-        })
+        let answer = timeout(settings.quick, api::commit(&http, asked, Patience::none())).await;
+        answer.unwrap_or_else(|_| Err(no_answer(settings.quick)))
     })
+}
+
+fn no_answer(limit: Duration) -> Error {
+    Error::new(Code::DownloadFailed, format!("The hub did not answer within {} s.", limit.as_secs_f32()))
 }
 
 /// Runs on this thread until it is done or cancelled.
@@ -154,6 +160,7 @@ struct Rounds<'a> {
 impl Rounds<'_> {
     async fn run(&self, select: &mut Select<'_>) -> Result<u64> {
         let root = self.transfers.repository.snapshot(self.commit);
+        drop_spoilt(&Listing::new(&root, self.files));
         let mut downloaded = 0;
         loop {
             let listing = Listing::new(&root, self.files);
@@ -197,11 +204,14 @@ impl Rounds<'_> {
                     },
                 }
             };
-            size = linked.size;
-            hash = linked.etag.filter(|etag| is_hash(etag, 40) || is_hash(etag, 64));
+            size = size.or(linked.size);
+            hash = hash.or(linked.etag.filter(|etag| is_hash(etag, 40) || is_hash(etag, 64)));
         }
         match (size, hash) {
-            (Some(size), Some(hash)) => Ok(Wanted { file: file.to_owned(), url, size, hash }),
+            (Some(size), Some(hash)) => {
+                let place = self.transfers.repository.snapshot(self.commit).join(file);
+                Ok(Wanted { file: file.to_owned(), place, url, size, hash })
+            }
             _ => {
                 let url = http::shown(&url);
                 let message = format!(
@@ -248,15 +258,14 @@ impl Rounds<'_> {
     /// Fetches all of a round, and then makes them known in the snapshot.
     async fn fetch_all(&self, wanted: Vec<Wanted>) -> Result<u64> {
         let repository = &self.transfers.repository;
-        let mut to_fetch = Vec::new();
-        for wanted in &wanted {
-            // Of another revision, or fetched by an earlier call that was killed before it could say so.
-            if !is_there(&repository.blob(&wanted.hash), wanted.size) {
-                self.transfers.progress.initiate(&wanted.file, wanted.size);
-                to_fetch.push(wanted.clone());
-            }
+        let is_fetched = |wanted: &Wanted| is_there(&repository.blob(&wanted.hash), wanted.size);
+        // The others are of another revision, or fetched by an earlier call that was killed before it could say so.
+        let new: Vec<Wanted> = wanted.iter().filter(|wanted| !is_fetched(wanted)).cloned().collect();
+        let new_hashes: BTreeSet<String> = new.iter().map(|wanted| wanted.hash.clone()).collect();
+        for wanted in &new {
+            self.transfers.progress.initiate(&wanted.file, wanted.size);
         }
-        let mut to_fetch = to_fetch.into_iter();
+        let mut to_fetch = new.into_iter();
         let mut running = JoinSet::new();
         let mut downloaded = 0;
         loop {
@@ -279,10 +288,24 @@ impl Rounds<'_> {
                 Some(Err(_)) => return Err(Error::internal("A transfer ended without a result.")),
             }
         }
-        for wanted in &wanted {
-            repository.link(self.commit, &wanted.file, &wanted.hash)?;
+        for (index, next) in wanted.iter().enumerate() {
+            // Another process, on a disk without links, made the blob the file.
+            if !is_fetched(next) && is_there(&next.place, next.size) {
+                continue;
+            }
+            let again = wanted[index + 1..].iter().any(|later| later.hash == next.hash);
+            let unlinked = if new_hashes.contains(&next.hash) && !again { Unlinked::Move } else { Unlinked::Copy };
+            repository.link(self.commit, &next.file, &next.hash, unlinked)?;
         }
         Ok(downloaded)
+    }
+}
+
+/// Takes the names away from contents of another size than the hub states: something spoilt them since, and what
+/// they say must not decide which files are needed.
+fn drop_spoilt(listing: &Listing<'_>) {
+    for (file, _) in listing.files().filter(|(file, _)| !listing.has(file)) {
+        let _ = fs::remove_file(listing.root().join(file));
     }
 }
 

@@ -47,21 +47,35 @@ impl From<Error> for Failure {
 }
 
 /// Counts attempts in vain.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct Patience {
     failed: u32,
     none: bool,
+    reached: u64,
 }
 
 impl Patience {
-    /// One attempt, and no other.
+    /// One attempt and no other, until something comes.
     pub(super) fn none() -> Self {
         Patience { none: true, ..Patience::default() }
     }
 
-    /// Something came: the count begins anew.
-    pub(super) fn progressed(&mut self) {
-        self.failed = 0;
+    /// None for those who have something else to fall back on.
+    pub(super) fn unless(spare: bool) -> Self {
+        Patience { none: spare, ..Patience::default() }
+    }
+
+    /// So many bytes are there before the first attempt.
+    pub(super) fn from(self, bytes: u64) -> Self {
+        Patience { reached: bytes, ..self }
+    }
+
+    /// So many bytes are there now: where these are more than ever before, the count begins anew. A server that
+    /// sends the same beginning again and again is not waited for without end.
+    pub(super) fn reached(&mut self, bytes: u64) {
+        if bytes > self.reached {
+            *self = Patience { reached: bytes, ..Patience::default() };
+        }
     }
 
     /// Attempts so far.
@@ -142,10 +156,21 @@ mod tests {
             let whole = FIRST_WAIT * (1 << index);
             assert!(*wait >= whole / 2 && *wait <= whole, "{index}: {wait:?}");
         }
-        patience.progressed();
+        patience.reached(10);
         assert!(patience.next(None, true).is_some());
         assert!(patience.next(None, true).is_some());
+        patience.reached(10);
         assert!(patience.next(None, true).is_none());
+    }
+
+    #[test]
+    fn who_has_something_else_does_not_wait_until_something_came() {
+        let mut patience = Patience::unless(true).from(7);
+        patience.reached(7);
+        assert!(patience.next(None, false).is_none());
+        patience.reached(8);
+        assert!(patience.next(None, false).is_some());
+        assert!(Patience::unless(false).next(None, false).is_some());
     }
 
     #[test]

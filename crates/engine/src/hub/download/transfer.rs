@@ -32,6 +32,8 @@ pub(super) struct Transfers {
     pub(super) repository: Repository,
     pub(super) progress: Arc<Progress>,
     pub(super) cancel: Cancel,
+    /// As in [`super::Order`].
+    pub(super) spare: bool,
 }
 
 /// A file whose size and hash are known.
@@ -39,6 +41,8 @@ pub(super) struct Transfers {
 pub(super) struct Wanted {
     /// Path in the repository.
     pub(super) file: String,
+    /// Where the snapshot has it.
+    pub(super) place: PathBuf,
     pub(super) url: Url,
     pub(super) size: u64,
     /// sha256 or git's blob hash, which is also the name of the blob.
@@ -49,24 +53,21 @@ impl Transfers {
     /// Sees to it that the blob is there; the bytes that came over the network for it.
     pub(super) async fn fetch(&self, wanted: &Wanted) -> Result<u64> {
         let _lock = self.lock(wanted).await?;
-        // Another process may have fetched it while we waited.
-        if is_there(&self.repository.blob(&wanted.hash), wanted.size) {
+        // Another process may have fetched it while we waited, and on a disk without links put it in its place.
+        if is_there(&self.repository.blob(&wanted.hash), wanted.size) || is_there(&wanted.place, wanted.size) {
             self.progress.begin(&wanted.file);
             return Ok(0);
         }
         let mut partial = Partial::open(self.repository.incomplete(&wanted.hash), &wanted.hash)?;
-        let mut patience = Patience::default();
+        let mut patience = Patience::unless(self.spare).from(partial.length);
         let mut received = 0;
         let mut wrong = 0;
         loop {
-            let before = received;
             let failure = match self.attempt(wanted, &mut partial, &mut received).await {
                 Ok(()) => break,
                 Err(failure) => failure,
             };
-            if received > before {
-                patience.progressed();
-            }
+            patience.reached(partial.length);
             match failure {
                 Failure::Final(error) => return Err(error),
                 Failure::Wrong(reason) => {
@@ -76,6 +77,7 @@ impl Transfers {
                         partial.remove();
                         return Err(integrity(wanted, &reason));
                     }
+                    patience = Patience::default();
                 }
                 Failure::Passing { reason, wait, unreached } => {
                     // A network that goes away in the middle usually comes back.
@@ -164,7 +166,7 @@ impl Transfers {
 }
 
 fn integrity(wanted: &Wanted, reason: &str) -> Error {
-    let Wanted { file, url, hash, size } = wanted;
+    let Wanted { file, url, hash, size, .. } = wanted;
     let kind = if is_lfs(hash) { "sha256" } else { "git hash" };
     let url = shown(url);
     Error::new(

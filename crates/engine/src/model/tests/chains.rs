@@ -116,7 +116,9 @@ fn chains_that_are_not_supported() {
     for class in ["CNN", "LSTM", "WeightedLayerPooling", "LayerNorm", "WordWeights", "Router"] {
         with(&["Transformer", class, "Pooling"]).unsupported(&["modules.json", class, "Supported are"]);
     }
-    with(&["StaticEmbedding"]).unsupported(&["StaticEmbedding"]);
+    // A table is no transformer: nothing is pooled after it.
+    with(&["StaticEmbedding", "Pooling"]).unsupported(&["Pooling"]);
+    with(&["Transformer", "StaticEmbedding"]).unsupported(&["StaticEmbedding"]);
     with(&["Pooling"]).unsupported(&["Pooling"]);
     with(&["Transformer", "Normalize", "Pooling"]).unsupported(&["Normalize"]);
     with(&["Transformer", "Pooling", "Pooling"]).unsupported(&["Pooling"]);
