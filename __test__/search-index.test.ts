@@ -138,7 +138,7 @@ test.serial(
       texts.map(({ embedText }) => embedText),
       { model: MODEL },
     )
-    t.is<string | null>(space, index.space)
+    t.is(index.space, space as string | null)
     const { embedding } = await embed('add a job', { model: MODEL, task: 'query' })
     const hits = await index.query('add a job', { hybrid: false })
     t.is(hits.length, texts.length)

@@ -51,7 +51,7 @@ pub fn header(title: &str) {
 }
 
 /// CPU time of this process so far (Linux; elsewhere wall time stands in).
-fn cpu_time() -> Duration {
+pub fn cpu_time() -> Duration {
     let stat = std::fs::read_to_string("/proc/self/schedstat").ok();
     let tasks = std::fs::read_dir("/proc/self/task").ok();
     let of = |text: &str| text.split(' ').next().and_then(|ns| ns.parse::<u64>().ok()).unwrap_or(0);

@@ -43,6 +43,8 @@ pub struct ChunkRow {
     pub file: u32,
     /// The first line, from 1.
     pub line: u32,
+    /// Words of full text.
+    pub words: u32,
 }
 
 /// A file that has chunks.
@@ -176,14 +178,16 @@ impl Matrix {
 
     fn read_chunks(&mut self, connection: &Connection, places: &HashMap<i64, u32>) -> rusqlite::Result<()> {
         let mut statement =
-            connection.prepare("SELECT id, text, file, start_line FROM chunks WHERE id > ? ORDER BY id")?;
+            connection.prepare("SELECT id, text, file, start_line, words FROM chunks WHERE id > ? ORDER BY id")?;
         let mut rows = statement.query([self.last_chunk])?;
         while let Some(row) = rows.next()? {
             let (id, text, file): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
             self.last_chunk = id;
             // A chunk that has no vector in this space yet cannot be found in it.
             if let (Some(row_of_text), Some(file)) = (self.texts.get(&text), places.get(&file)) {
-                self.chunks.push(ChunkRow { id, row: *row_of_text, file: *file, line: row.get::<_, i64>(3)? as u32 });
+                let number = |column| row.get::<_, i64>(column).map(|value| value as u32);
+                let (line, words) = (number(3)?, number(4)?);
+                self.chunks.push(ChunkRow { id, row: *row_of_text, file: *file, line, words });
             }
         }
         Ok(())

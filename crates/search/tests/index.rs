@@ -359,3 +359,78 @@ fn globs_of_the_options_choose_files() {
     let index = Index::open(place.folder.path(), &place.store(), Box::new(Words::new("m")), bad).unwrap();
     assert_eq!(index.update(&Cancel::never(), None).unwrap_err().code, Code::InvalidOption);
 }
+
+#[test]
+fn vectors_are_stored_as_the_model_gave_them() {
+    let place = three_files();
+    let model = Words::new("m");
+    let index = place.open(&model);
+    update(&index);
+    let texts = model.take();
+    let sqlite = rusqlite::Connection::open(place.store()).unwrap();
+    let mut statement = sqlite.prepare("SELECT vector FROM vectors ORDER BY id").unwrap();
+    let stored: Vec<Vec<u8>> = statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+    let given: Vec<Vec<u8>> =
+        texts.iter().map(|text| model.vector(text).iter().flat_map(|value| value.to_le_bytes()).collect()).collect();
+    assert_eq!(stored, given);
+}
+
+#[test]
+fn nothing_is_left_of_what_is_gone() {
+    let files: Vec<(String, String)> = (0..20).map(|i| (format!("m{i:02}.py"), module(i, 40))).collect();
+    let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
+    let place = Place::new(&files);
+    let index = place.open(&Words::new("m"));
+    update(&index);
+    for (path, _) in &files[1..] {
+        fs::remove_file(place.path(path)).unwrap();
+    }
+    assert_eq!(update(&index).removed, 19);
+    let sqlite = rusqlite::Connection::open(place.store()).unwrap();
+    for table in ["texts", "chunks", "bodies", "codes", "vectors"] {
+        let count: i64 = sqlite.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap();
+        assert_eq!(count, 40, "{table}");
+    }
+    let gone: i64 = sqlite.query_row("SELECT count(*) FROM gone", [], |row| row.get(0)).unwrap();
+    assert_eq!(gone, 0);
+    let check: String = sqlite.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+    assert_eq!(check, "ok");
+}
+
+#[test]
+fn a_fused_ranking_is_that_of_a_naive_one() {
+    let files: Vec<(String, String)> = (0..20).map(|i| (format!("m{i:02}.py"), module(i, 40))).collect();
+    let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
+    let place = Place::new(&files);
+    let index = place.open(&Words::new("m"));
+    update(&index);
+    for text in ["retry a queue", "parse header token 3", "merge branch 7"] {
+        // All of them, so that every exact score is computed.
+        let all = query(&index, text, &QueryOptions { top: 1000, ..QueryOptions::default() });
+        assert_eq!(all.len(), 800);
+        let sorted = all.windows(2).all(|pair| {
+            let key = |hit: &embedding_engine_search::Hit| (hit.path.clone(), hit.start_line);
+            pair[0].score > pair[1].score || (pair[0].score == pair[1].score && key(&pair[0]) <= key(&pair[1]))
+        });
+        assert!(sorted, "{text}");
+        assert_eq!(query(&index, text, &QueryOptions::default()), all[..10], "{text}");
+        // A filter takes away, and changes nothing else.
+        let filter = Filter { paths: vec!["m0*.py".into()], ..Filter::default() };
+        let some = query(&index, text, &QueryOptions { filter, ..QueryOptions::default() });
+        let expected: Vec<_> = all.iter().filter(|hit| hit.path.starts_with("m0")).take(10).cloned().collect();
+        assert_eq!(some, expected, "{text}");
+        // z-scores of cosines have mean 0 and deviation 1 over all; full text is on top of that with its weight.
+        let dense = query(&index, text, &QueryOptions { top: 1000, hybrid: false, ..QueryOptions::default() });
+        let n = dense.len() as f64;
+        let mean = dense.iter().map(|hit| f64::from(hit.score)).sum::<f64>() / n;
+        let deviation = (dense.iter().map(|hit| (f64::from(hit.score) - mean).powi(2)).sum::<f64>() / n).sqrt();
+        let place_of = |hit: &embedding_engine_search::Hit| (hit.path.clone(), hit.start_line);
+        let cosines: std::collections::HashMap<_, _> =
+            dense.iter().map(|hit| (place_of(hit), f64::from(hit.score))).collect();
+        let rest: Vec<f64> =
+            all.iter().map(|hit| (f64::from(hit.score) - (cosines[&place_of(hit)] - mean) / deviation) / 0.3).collect();
+        let rest_mean = rest.iter().sum::<f64>() / n;
+        let rest_deviation = (rest.iter().map(|value| (value - rest_mean).powi(2)).sum::<f64>() / n).sqrt();
+        assert!(rest_mean.abs() < 0.02 && (rest_deviation - 1.0).abs() < 0.02, "{rest_mean} {rest_deviation}");
+    }
+}

@@ -99,17 +99,7 @@ enum Scores {
 
 impl Scores {
     fn fused(connection: &Connection, matrix: &Matrix, text: &str, cosines: &[f32]) -> rusqlite::Result<Self> {
-        let mut full_text = vec![0f32; matrix.chunks.len()];
-        let mut at = 0;
-        words::scores(connection, text, matrix.chunks.len(), |chunk, score| {
-            // Both are in the order of ids.
-            while matrix.chunks.get(at).is_some_and(|row| row.id < chunk) {
-                at += 1;
-            }
-            if matrix.chunks.get(at).is_some_and(|row| row.id == chunk) {
-                full_text[at] = score;
-            }
-        })?;
+        let full_text = words::scores(connection, text, &matrix.chunks)?;
         let dense = Scale::of(matrix.chunks.iter().map(|chunk| cosines[chunk.row as usize]), 0);
         let fusion = Fusion { dense, full_text: Scale::of(full_text.iter().copied(), 0), weight: FULL_TEXT_WEIGHT };
         Ok(Scores::Fused { fusion, full_text })

@@ -2,37 +2,58 @@
 
 use rusqlite::Connection;
 
+use crate::matrix::ChunkRow;
 use crate::subtokens;
 
-/// As many different words of a query are looked for: the rarest. FTS5 takes no more than 256.
+/// As many different words of a query are looked for: the rarest.
 const MOST_WORDS: usize = 64;
 
 /// A word that is in more than this share of the chunks says little about any: it is left out where others are left.
 const MOST_CHUNKS: f64 = 1.0 / 3.0;
 
-/// Calls `found` with each chunk that has a word of `text`, and its BM25 score, the higher the better; in ascending
-/// order of the chunks' ids.
+/// How fast further occurrences of a word count less, and how much longer chunks do: what BM25 is used with everywhere
+/// (Robertson and Zaragoza, The Probabilistic Relevance Framework, 2009), FTS5 included.
+const K1: f64 = 1.2;
+const B: f64 = 0.75;
+
+/// The BM25 score of each of `chunks`, which are in the order of their ids; 0 where no word of `text` is in it.
+///
+/// FTS5 has the index; its own `bm25()` is not used, because it looks up the length of each chunk that matches.
 ///
 /// # Errors
 /// Those of SQLite.
-pub(super) fn scores(
-    connection: &Connection,
-    text: &str,
-    chunks: usize,
-    mut found: impl FnMut(i64, f32),
-) -> rusqlite::Result<()> {
-    let words = choose(frequencies(connection, text)?, chunks);
-    if words.is_empty() {
-        return Ok(());
+pub(super) fn scores(connection: &Connection, text: &str, chunks: &[ChunkRow]) -> rusqlite::Result<Vec<f32>> {
+    let mut scores = vec![0f32; chunks.len()];
+    let words = choose(frequencies(connection, text)?, chunks.len());
+    let mean = chunks.iter().map(|chunk| f64::from(chunk.words)).sum::<f64>() / chunks.len().max(1) as f64;
+    let mut statement = connection.prepare("SELECT doc FROM temp.instances WHERE term = ?")?;
+    let mut places: Vec<(u32, u32)> = Vec::new();
+    for word in words {
+        places.clear();
+        let mut at = 0;
+        let mut rows = statement.query([&word])?;
+        // A row an occurrence, in the order of the chunks' ids.
+        while let Some(row) = rows.next()? {
+            let id: i64 = row.get(0)?;
+            while chunks.get(at).is_some_and(|chunk| chunk.id < id) {
+                at += 1;
+            }
+            match places.last_mut() {
+                Some((place, count)) if *place as usize == at => *count += 1,
+                // One that the matrix does not have has no vector.
+                _ if chunks.get(at).is_some_and(|chunk| chunk.id == id) => places.push((at as u32, 1)),
+                _ => {}
+            }
+        }
+        let (all, with) = (chunks.len() as f64, places.len() as f64);
+        let rarity = ((all - with + 0.5) / (with + 0.5) + 1.0).ln();
+        for (place, count) in &places {
+            let (count, length) = (f64::from(*count), f64::from(chunks[*place as usize].words));
+            let score = rarity * count * (K1 + 1.0) / (count + K1 * (1.0 - B + B * length / mean.max(1.0)));
+            scores[*place as usize] += score as f32;
+        }
     }
-    // Each word is letters or digits alone, as sub-tokens are; the quotes keep AND, OR, NOT and NEAR words.
-    let any = words.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(" OR ");
-    let mut statement = connection.prepare("SELECT rowid, -bm25(fulltext) FROM fulltext WHERE fulltext MATCH ?")?;
-    let mut rows = statement.query([any])?;
-    while let Some(row) = rows.next()? {
-        found(row.get(0)?, row.get::<_, f64>(1)? as f32);
-    }
-    Ok(())
+    Ok(scores)
 }
 
 /// The different words of a text that are in any chunk, with the number of chunks.

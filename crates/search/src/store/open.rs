@@ -38,7 +38,8 @@ CREATE TABLE files (
 CREATE TABLE texts (id INTEGER PRIMARY KEY AUTOINCREMENT, hash BLOB NOT NULL UNIQUE);
 CREATE TABLE chunks (
   id INTEGER PRIMARY KEY AUTOINCREMENT, file INTEGER NOT NULL, text INTEGER NOT NULL, start_line INTEGER NOT NULL,
-  end_line INTEGER NOT NULL, start INTEGER NOT NULL, end INTEGER NOT NULL, kind TEXT NOT NULL, name TEXT
+  end_line INTEGER NOT NULL, start INTEGER NOT NULL, end INTEGER NOT NULL, words INTEGER NOT NULL,
+  kind TEXT NOT NULL, name TEXT
 );
 CREATE INDEX chunks_file ON chunks (file);
 CREATE INDEX chunks_text ON chunks (text);
@@ -116,8 +117,10 @@ impl Store {
             connection.pragma_update(None, "synchronous", "NORMAL")?;
             // 16 MB; the default of 2 MB makes inserts into the full text index read again and again.
             connection.pragma_update(None, "cache_size", -16_384)?;
-            connection
-                .execute_batch("CREATE VIRTUAL TABLE IF NOT EXISTS temp.words USING fts5vocab (main, fulltext, row)")?;
+            connection.execute_batch(
+                "CREATE VIRTUAL TABLE IF NOT EXISTS temp.words USING fts5vocab (main, fulltext, row);
+                 CREATE VIRTUAL TABLE IF NOT EXISTS temp.instances USING fts5vocab (main, fulltext, instance);",
+            )?;
             Ok(connection)
         };
         open().map_err(|error| self.failure().of(error))

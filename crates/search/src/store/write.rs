@@ -88,7 +88,8 @@ impl<'t> Writer<'t> {
             find_text: prepare("SELECT id FROM texts WHERE hash = ?")?,
             insert_text: prepare("INSERT INTO texts (hash) VALUES (?)")?,
             insert_chunk: prepare(
-                "INSERT INTO chunks (file, text, start_line, end_line, start, end, kind, name) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO chunks (file, text, start_line, end_line, start, end, words, kind, name)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             )?,
             insert_body: prepare("INSERT INTO bodies (id, source) VALUES (?, ?)")?,
             insert_words: prepare("INSERT INTO fulltext (rowid, words) VALUES (?, ?)")?,
@@ -124,9 +125,10 @@ impl<'t> Writer<'t> {
         let id = self.transaction.last_insert_rowid();
         for chunk in chunks {
             let text = self.text(&chunk.hash)?;
-            let NewChunk { start_line, end_line, start, end, kind, name, .. } = chunk;
+            let NewChunk { start_line, end_line, start, end, kind, name, words, .. } = chunk;
+            let count = words.split(' ').count() as i64;
             let lines = (*start_line as i64, *end_line as i64, *start as i64, *end as i64);
-            self.insert_chunk.execute(params![id, text, lines.0, lines.1, lines.2, lines.3, kind, name])?;
+            self.insert_chunk.execute(params![id, text, lines.0, lines.1, lines.2, lines.3, count, kind, name])?;
             let chunk_id = self.transaction.last_insert_rowid();
             self.insert_body.execute(params![chunk_id, chunk.source])?;
             self.insert_words.execute(params![chunk_id, chunk.words])?;
