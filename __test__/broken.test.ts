@@ -178,7 +178,6 @@ test('a hub id that is not in the cache tells how to get it', async (t) => {
   for (const name of ['Qwen/Qwen3-Embedding-0.6B', 'code', 'text']) {
     await rejectsWith(t, own.embed('a', { model: name }), 'OFFLINE', cacheDir, 'models download')
   }
-  await rejectsWith(t, own.embed('a'), 'MODEL_NOT_FOUND', 'bundled')
 })
 
 test('a folder of links, as the hub cache has them, loads', async (t) => {

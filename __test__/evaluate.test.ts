@@ -202,7 +202,12 @@ test('search itself is evaluated through an index of its own', async (t) => {
   t.true(report.updateSeconds! > 0 && report.querySeconds! > 0)
   t.is(rowOf(report, 'hybrid').metrics.recall10.value, 1)
   t.is(rowOf(report, 'random').metrics.recall1.value, 1 / 3)
-  t.deepEqual(readdirSync(home), [], 'nothing stays')
+  // The engine keeps what it knows of models' files.
+  t.deepEqual(
+    readdirSync(home).filter((name) => name !== 'digests.json'),
+    [],
+    'nothing stays',
+  )
 })
 
 test('what is wrong with options', async (t) => {
