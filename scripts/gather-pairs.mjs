@@ -62,7 +62,18 @@ async function fromPypi(entry) {
     // Wheels: reading the metadata of a source package would run its set-up. Of one system, so that the packages do
     // not depend on this one; of this system because its wheels bring no CUDA.
     const system = ['--platform', 'macosx_14_0_arm64', '--python-version', '3.13']
-    const flags = ['-m', 'pip', 'download', '--quiet', '--no-deps', '--only-binary', ':all:', ...system, '--dest', partial]
+    const flags = [
+      '-m',
+      'pip',
+      'download',
+      '--quiet',
+      '--no-deps',
+      '--only-binary',
+      ':all:',
+      ...system,
+      '--dest',
+      partial,
+    ]
     await output('python3', [...flags, which])
     const wheel = readdirSync(partial).find((file) => file.endsWith('.whl'))
     await output('python3', ['-m', 'zipfile', '-e', wheel, '.'], partial)
@@ -117,14 +128,23 @@ async function crates(manifest, ...flags) {
 /** What builds have brought anyway. */
 async function present() {
   const python = JSON.parse(
-    await output('python3', ['-c', 'import sys,sysconfig,json;print(json.dumps([sysconfig.get_paths()["stdlib"],sys.version.split()[0]]))']),
+    await output('python3', [
+      '-c',
+      'import sys,sysconfig,json;print(json.dumps([sysconfig.get_paths()["stdlib"],sys.version.split()[0]]))',
+    ]),
   )
   const lock = JSON.parse(readFileSync(join(ROOT, 'package-lock.json'), 'utf8'))
   const modules = Object.entries(lock.packages)
     .filter(([path]) => path !== '' && existsSync(join(ROOT, path, 'package.json')))
     .map(([path, { version }]) => {
       const { name, license } = JSON.parse(readFileSync(join(ROOT, path, 'package.json'), 'utf8'))
-      return { registry: 'npm', name, version, license: typeof license === 'string' ? license : '', roots: [join(ROOT, path)] }
+      return {
+        registry: 'npm',
+        name,
+        version,
+        license: typeof license === 'string' ? license : '',
+        roots: [join(ROOT, path)],
+      }
     })
   return [
     ...(await crates(join(ROOT, 'Cargo.toml'), '--locked')),
@@ -152,12 +172,18 @@ function card(packages, dropped) {
   const count = (split) => packages.filter((one) => one.split === split).reduce((sum, one) => sum + one.pairs, 0)
   const row = (one) => `| ${one.registry} | ${one.name} | ${one.version} | ${one.license} | ${one.pairs} |`
   const table = (split) =>
-    ['| from | package | version | licence | pairs |', '|---|---|---|---|---|', ...packages.filter((one) => one.split === split && one.pairs > 0).map(row)].join('\n')
+    [
+      '| from | package | version | licence | pairs |',
+      '|---|---|---|---|---|',
+      ...packages.filter((one) => one.split === split && one.pairs > 0).map(row),
+    ].join('\n')
   const languages = new Map()
   for (const one of packages)
     for (const [language, pairs] of Object.entries(one.languages))
       languages.set(language, (languages.get(language) ?? 0) + (one.split === 'train' ? pairs : 0))
-  const byLanguage = [...languages].filter(([, pairs]) => pairs > 0).toSorted((a, b) => b[1] - a[1] || a[0].localeCompare(b[0]))
+  const byLanguage = [...languages]
+    .filter(([, pairs]) => pairs > 0)
+    .toSorted((a, b) => b[1] - a[1] || a[0].localeCompare(b[0]))
   return `# What the bundled model was trained on
 
 Written by \`node scripts/gather-pairs.mjs\` from the packages that \`crates/bundled/packages.json\` names and those that builds of this repository bring anyway. The pairs are not kept here: the script makes them again.
@@ -203,7 +229,9 @@ await main(async () => {
   // What is named is not taken a second time from what builds brought, nor is what lives with something held out.
   const key = ({ registry, name }) => `${registry} ${name}`
   const taken = new Set(named.map(key))
-  const apart = new Set(named.filter(({ split, repository }) => split !== 'train' && repository).map((one) => one.repository))
+  const apart = new Set(
+    named.filter(({ split, repository }) => split !== 'train' && repository).map((one) => one.repository),
+  )
   const own = new Set(named.flatMap(({ repository }) => repository || []))
   const needed = named.flatMap(({ needs = [] }) => needs.map((source) => ({ ...source, split: 'train' })))
   const unique = new Map()

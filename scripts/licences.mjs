@@ -1,18 +1,45 @@
 // Which licences of packages are allowed, by name: those that let anybody use the code for anything.
 
 const ALLOWED = new Set([
-  '0BSD', 'Apache-2.0', 'BlueOak-1.0.0', 'BSD', 'BSD-2-Clause', 'BSD-3-Clause', 'CC0-1.0', 'ISC', 'MIT', 'PSF-2.0',
-  'Python', 'Python-2.0', 'Unlicense', 'Zlib',
+  '0BSD',
+  'Apache-2.0',
+  'BlueOak-1.0.0',
+  'BSD',
+  'BSD-2-Clause',
+  'BSD-3-Clause',
+  'CC0-1.0',
+  'ISC',
+  'MIT',
+  'PSF-2.0',
+  'Python',
+  'Python-2.0',
+  'Unlicense',
+  'Zlib',
 ])
 
 /** Python's classifiers and the free words of older metadata, as SPDX names them. */
-const NAMES = new Map(Object.entries({
-  'apache software license': 'Apache-2.0', 'apache 2.0': 'Apache-2.0', 'apache license 2.0': 'Apache-2.0',
-  'apache license, version 2.0': 'Apache-2.0', 'apache-2.0': 'Apache-2.0', 'apache license version 2.0': 'Apache-2.0', 'apache 2.0 license': 'Apache-2.0',
-  'bsd license': 'BSD', 'bsd-3-clause': 'BSD-3-Clause', 'bsd 3-clause': 'BSD-3-Clause', 'bsd': 'BSD', 'new bsd': 'BSD',
-  'isc license (iscl)': 'ISC', 'mit license': 'MIT', 'mit': 'MIT', 'the unlicense (unlicense)': 'Unlicense',
-  'python software foundation license': 'PSF-2.0', 'zlib/libpng license': 'Zlib',
-}))
+const NAMES = new Map(
+  Object.entries({
+    'apache software license': 'Apache-2.0',
+    'apache 2.0': 'Apache-2.0',
+    'apache license 2.0': 'Apache-2.0',
+    'apache license, version 2.0': 'Apache-2.0',
+    'apache-2.0': 'Apache-2.0',
+    'apache license version 2.0': 'Apache-2.0',
+    'apache 2.0 license': 'Apache-2.0',
+    'bsd license': 'BSD',
+    'bsd-3-clause': 'BSD-3-Clause',
+    'bsd 3-clause': 'BSD-3-Clause',
+    bsd: 'BSD',
+    'new bsd': 'BSD',
+    'isc license (iscl)': 'ISC',
+    'mit license': 'MIT',
+    mit: 'MIT',
+    'the unlicense (unlicense)': 'Unlicense',
+    'python software foundation license': 'PSF-2.0',
+    'zlib/libpng license': 'Zlib',
+  }),
+)
 
 /**
  * Whether an SPDX expression allows the use: of an `OR` one side must be allowed, of an `AND` both. Old crates write
