@@ -9,7 +9,10 @@ type ChunkKind = 'function' | 'method' | 'class' | 'interface' | 'enum' | 'imple
 interface CodeChunk {
     /** The source as it stands: `source.slice(start, end)`. */
     text: string;
-    /** What to embed: the source, after the names of what it lies in. */
+    /**
+     * What to embed: a line with the names of what it lies in and several times its own, which the bundled model is
+     * trained on; a line with the signature; the source.
+     */
     embedText: string;
     /** What it is called. */
     name: string | null;
