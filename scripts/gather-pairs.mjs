@@ -99,15 +99,13 @@ async function fromCrates(entry) {
   const all = await crates(manifest)
   const own = all.find((found) => found.name === name)
   const isSibling = (found) => found === own || (found.repository !== '' && found.repository === own.repository)
+  const siblings = all.filter((found) => isSibling(found) && (found === own || isAllowed(found.license)))
   const folder = await folderOf('crates', name, (partial) => {
-    for (const { roots } of all.filter(isSibling)) {
-      cpSync(roots[0], join(partial, basename(roots[0])), { recursive: true })
-    }
+    for (const { roots } of siblings) cpSync(roots[0], join(partial, basename(roots[0])), { recursive: true })
   })
-  const licenses = [...new Set(all.filter(isSibling).map((found) => found.license))].toSorted()
+  const licenses = [...new Set(siblings.map((found) => found.license))].toSorted()
   const license = licenses.length > 1 ? licenses.map((of) => `(${of})`).join(' AND ') : licenses[0]
-  const needs = all.filter((found) => !isSibling(found))
-  return { ...own, license, roots: [folder], needs }
+  return { ...own, license, roots: [folder], needs: all.filter((found) => !isSibling(found)) }
 }
 
 /** The crates that a manifest needs, as cargo has them in its cache. */
