@@ -993,7 +993,7 @@ declare function listDevices(): DeviceInfo[];
 
 /** A model that this package knows by name, or finds in the hub cache, or both. */
 interface ModelEntry {
-    /** Hub id. */
+    /** Hub id; `bundled` for the model that comes with the package. */
     id: string;
     /** Short names for it. */
     aliases: string[];
