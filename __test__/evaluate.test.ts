@@ -11,7 +11,7 @@ import type { EvaluateOptions, EvaluationReport, EvaluationSystem, RankingMetric
 
 import { temporary } from './helpers/hub/engine.ts'
 import { model } from './helpers/models.ts'
-import { runCli } from './helpers/process.ts'
+import { ROOT, runCli } from './helpers/process.ts'
 
 const MODEL = model('bert-mean')
 
@@ -271,4 +271,22 @@ test('the command line', async (t) => {
   t.is((await runCli(['evaluate', folder, '--hybrid-weight', 'much'])).code, 2)
   t.is((await runCli(['evaluate', folder, '--name-repeats', '3'])).code, 2)
   t.is((await runCli(['evaluate', join(folder, 'none'), '--model', MODEL])).code, 1)
+})
+
+test('the bundled model finds our own code better than BM25, and both find it better than each', async (t) => {
+  for (const throughIndex of [false, true]) {
+    const report = await evaluate({
+      folder: join(ROOT, 'crates'),
+      home: temporary(t),
+      throughIndex: throughIndex || undefined,
+      blankNames: throughIndex ? undefined : false,
+    })
+    const ndcg = (system: EvaluationSystem): number => rowOf(report, system).metrics.ndcg10.value
+    const [bm25, own, hybrid] = [ndcg('bm25'), ndcg('model'), ndcg('hybrid')]
+    t.log(`${report.queries} queries, BM25 ${bm25.toFixed(3)}, model ${own.toFixed(3)}, both ${hybrid.toFixed(3)}`)
+    t.true(report.queries > 500)
+    // 1.47 and 1.64 times when this was written; it moves with our sources.
+    t.true(own > 1.25 * bm25, `${own} and ${bm25}`)
+    t.true(hybrid > Math.max(own, bm25), `${hybrid}, ${own} and ${bm25}`)
+  }
 })
