@@ -48,7 +48,12 @@ pub struct Fusion {
 impl Fusion {
     /// `z(cosine) + weight · z(full text)`
     pub fn score(&self, cosine: f32, full_text: f32) -> f32 {
-        self.dense.z(cosine) + self.weight * self.full_text.z(full_text)
+        self.dense.z(cosine) + self.lift(full_text)
+    }
+
+    /// What full text adds: `weight · z(full text)`.
+    pub fn lift(&self, full_text: f32) -> f32 {
+        self.weight * self.full_text.z(full_text)
     }
 }
 

@@ -6,6 +6,7 @@
 //! query:   text -> engine -> scan of codes + full text -> fusion -> exact scores of the best
 //! ```
 
+pub mod bm25;
 pub mod embedder;
 pub mod evaluate;
 pub mod event;

@@ -4,13 +4,8 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
+use crate::bm25::{gain, rarity};
 use crate::subtokens;
-
-/// How soon further occurrences of a word stop to count.
-pub const K1: f64 = 1.2;
-
-/// How much longer documents count less.
-pub const B: f64 = 0.75;
 
 /// Documents to be ranked, by their words. Holds word counts, not the texts.
 #[derive(Debug, Clone, Default)]
@@ -63,8 +58,7 @@ impl Bm25 {
 
     /// The score of each of the documents at `range`, as if there were no others: how rare a word is and how long
     /// documents are is counted among them. The sum over the words of the query, each as often as it stands there, of
-    /// `ln(1 + (N − n + ½) / (n + ½)) · f / (f + k1 · (1 − b + b · length / mean length))`, as in Lucene; 0 for
-    /// documents without any of them.
+    /// what [`crate::bm25`] says; 0 for documents without any of them.
     pub fn scores(&self, query: &str, range: Range<usize>) -> Vec<f32> {
         let mut scores = vec![0f64; range.len()];
         let documents = range.len() as f64;
@@ -78,13 +72,11 @@ impl Bm25 {
             let start = postings.partition_point(|(document, _)| (*document as usize) < range.start);
             let end = postings.partition_point(|(document, _)| (*document as usize) < range.end);
             let with = (end - start) as f64;
-            let rarity = (1.0 + (documents - with + 0.5) / (with + 0.5)).ln();
+            let rarity = rarity(documents, with);
             for &(document, count) in &postings[start..end] {
                 let document = document as usize;
                 let length = (self.lengths[document + 1] - self.lengths[document]) as f64;
-                let count = f64::from(count);
-                let norm = K1 * (1.0 - B + B * length / mean_length);
-                scores[document - range.start] += rarity * count / (count + norm);
+                scores[document - range.start] += rarity * gain(f64::from(count), length, mean_length);
             }
         });
         scores.into_iter().map(|score| score as f32).collect()

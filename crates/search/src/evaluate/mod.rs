@@ -21,7 +21,7 @@ mod summary;
 mod table;
 mod through_index;
 
-pub use bm25::{B, Bm25, K1};
+pub use bm25::Bm25;
 pub use bootstrap::Estimate;
 pub use collection::{Collection, Documents, Form, Group, Query, Unit, Units};
 pub use dataset::read_dataset;

@@ -91,24 +91,27 @@ pub(crate) fn search(
 enum Scores {
     Dense,
     Fused {
-        fusion: Fusion,
-        /// BM25 of each chunk of the matrix.
-        full_text: Vec<f32>,
+        dense: Scale,
+        /// What full text adds for each chunk of the matrix.
+        lifts: Vec<f32>,
     },
 }
 
 impl Scores {
     fn fused(connection: &Connection, matrix: &Matrix, text: &str, cosines: &[f32]) -> rusqlite::Result<Self> {
-        let full_text = words::scores(connection, text, &matrix.chunks)?;
+        let mut lifts = words::scores(connection, text, &matrix.chunks)?;
         let dense = Scale::of(matrix.chunks.iter().map(|chunk| cosines[chunk.row as usize]), 0);
-        let fusion = Fusion { dense, full_text: Scale::of(full_text.iter().copied(), 0), weight: FULL_TEXT_WEIGHT };
-        Ok(Scores::Fused { fusion, full_text })
+        let full_text = Scale::of(lifts.iter().copied(), 0);
+        let fusion = Fusion { dense, full_text, weight: FULL_TEXT_WEIGHT };
+        lifts.iter_mut().for_each(|score| *score = fusion.lift(*score));
+        Ok(Scores::Fused { dense, lifts })
     }
 
     fn of(&self, chunk: u32, cosine: f32) -> f32 {
         match self {
             Scores::Dense => cosine,
-            Scores::Fused { fusion, full_text } => fusion.score(cosine, full_text[chunk as usize]),
+            // As `Fusion::score`.
+            Scores::Fused { dense, lifts } => dense.z(cosine) + lifts[chunk as usize],
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use rusqlite::Connection;
 
+use crate::bm25::{gain, rarity};
 use crate::matrix::ChunkRow;
 use crate::subtokens;
 
@@ -10,11 +11,6 @@ const MOST_WORDS: usize = 64;
 
 /// A word that is in more than this share of the chunks says little about any: it is left out where others are left.
 const MOST_CHUNKS: f64 = 1.0 / 3.0;
-
-/// How fast further occurrences of a word count less, and how much longer chunks do: what BM25 is used with everywhere
-/// (Robertson and Zaragoza, The Probabilistic Relevance Framework, 2009), FTS5 included.
-const K1: f64 = 1.2;
-const B: f64 = 0.75;
 
 /// The BM25 score of each of `chunks`, which are in the order of their ids; 0 where no word of `text` is in it.
 ///
@@ -28,7 +24,7 @@ pub(super) fn scores(connection: &Connection, text: &str, chunks: &[ChunkRow]) -
     let mean = chunks.iter().map(|chunk| f64::from(chunk.words)).sum::<f64>() / chunks.len().max(1) as f64;
     let mut statement = connection.prepare("SELECT doc FROM temp.instances WHERE term = ?")?;
     let mut places: Vec<(u32, u32)> = Vec::new();
-    for word in words {
+    for Word { word, times, .. } in words {
         places.clear();
         let mut at = 0;
         let mut rows = statement.query([&word])?;
@@ -45,40 +41,46 @@ pub(super) fn scores(connection: &Connection, text: &str, chunks: &[ChunkRow]) -
                 _ => {}
             }
         }
-        let (all, with) = (chunks.len() as f64, places.len() as f64);
-        let rarity = ((all - with + 0.5) / (with + 0.5) + 1.0).ln();
+        let worth = rarity(chunks.len() as f64, places.len() as f64) * f64::from(times);
         for (place, count) in &places {
-            let (count, length) = (f64::from(*count), f64::from(chunks[*place as usize].words));
-            let score = rarity * count * (K1 + 1.0) / (count + K1 * (1.0 - B + B * length / mean.max(1.0)));
-            scores[*place as usize] += score as f32;
+            let length = f64::from(chunks[*place as usize].words);
+            scores[*place as usize] += (worth * gain(f64::from(*count), length, mean)) as f32;
         }
     }
     Ok(scores)
 }
 
-/// The different words of a text that are in any chunk, with the number of chunks.
-fn frequencies(connection: &Connection, text: &str) -> rusqlite::Result<Vec<(String, usize)>> {
+/// A word of a query.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Word {
+    word: String,
+    /// How often it stands in the query.
+    times: u32,
+    /// Chunks that it is in.
+    chunks: usize,
+}
+
+/// The different words of a text that are in any chunk.
+fn frequencies(connection: &Connection, text: &str) -> rusqlite::Result<Vec<Word>> {
     let mut words = subtokens::of(text);
     words.sort_unstable();
-    words.dedup();
     let mut statement = connection.prepare("SELECT doc FROM temp.words WHERE term = ?")?;
     let mut found = Vec::new();
-    for word in words {
-        let mut rows = statement.query([&word])?;
+    for run in words.chunk_by(|a, b| a == b) {
+        let mut rows = statement.query([&run[0]])?;
         if let Some(row) = rows.next()? {
-            let count: i64 = row.get(0)?;
-            drop(rows);
-            found.push((word, count as usize));
+            let chunks: i64 = row.get(0)?;
+            found.push(Word { word: run[0].clone(), times: run.len() as u32, chunks: chunks as usize });
         }
     }
     Ok(found)
 }
 
-fn choose(mut words: Vec<(String, usize)>, chunks: usize) -> Vec<String> {
-    words.sort_by(|a, b| a.1.cmp(&b.1).then_with(|| a.0.cmp(&b.0)));
-    let telling = words.iter().take_while(|(_, count)| *count as f64 <= MOST_CHUNKS * chunks as f64).count();
-    let kept = if telling == 0 { words.len() } else { telling };
-    words.into_iter().take(kept.min(MOST_WORDS)).map(|(word, _)| word).collect()
+fn choose(mut words: Vec<Word>, chunks: usize) -> Vec<Word> {
+    words.sort_by(|a, b| a.chunks.cmp(&b.chunks).then_with(|| a.word.cmp(&b.word)));
+    let telling = words.iter().take_while(|word| word.chunks as f64 <= MOST_CHUNKS * chunks as f64).count();
+    words.truncate(if telling == 0 { words.len() } else { telling }.min(MOST_WORDS));
+    words
 }
 
 #[cfg(test)]
@@ -87,9 +89,12 @@ mod tests {
 
     #[test]
     fn frequent_words_are_left_out_where_others_are_left() {
-        let words = |list: &[(&str, usize)]| list.iter().map(|(word, count)| ((*word).to_owned(), *count)).collect();
-        assert_eq!(choose(words(&[("the", 90), ("retry", 3), ("queue", 33)]), 99), ["retry", "queue"]);
-        assert_eq!(choose(words(&[("the", 90), ("a", 80)]), 99), ["a", "the"]);
-        assert!(choose(Vec::new(), 99).is_empty());
+        let chosen = |list: &[(&str, usize)]| -> Vec<String> {
+            let word = |(word, chunks): &(&str, usize)| Word { word: (*word).to_owned(), times: 1, chunks: *chunks };
+            choose(list.iter().map(word).collect(), 99).into_iter().map(|word| word.word).collect()
+        };
+        assert_eq!(chosen(&[("the", 90), ("retry", 3), ("queue", 33)]), ["retry", "queue"]);
+        assert_eq!(chosen(&[("the", 90), ("a", 80)]), ["a", "the"]);
+        assert!(chosen(&[]).is_empty());
     }
 }
