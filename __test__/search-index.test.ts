@@ -19,6 +19,7 @@ import { chunkCode, embed, embedBatch, openIndex, similarity } from 'embedding-e
 import type { EmbeddingProgress, OpenIndexOptions, SearchIndex } from 'embedding-engine'
 
 import { rejectsWith } from './helpers/errors.ts'
+import { mounted } from './helpers/hub/engine.ts'
 import { model } from './helpers/models.ts'
 import { ROOT } from './helpers/process.ts'
 
@@ -365,4 +366,26 @@ test.serial('the default engine outlives an index that shares it', async (t) => 
   await index.update()
   await index.close()
   t.is((await embed('x', { model: MODEL })).truncated, false)
+})
+
+test('a full disk is told, what was stored stays, and with room again the update goes on', async (t) => {
+  const disk = mounted(t, '1500k')
+  if (!disk) return
+  const files = Object.fromEntries(
+    Array.from({ length: 400 }, (_, i) => [
+      `f${i}.py`,
+      `def function_${i}(argument):\n    """Does ${i}."""\n    return ${'argument + '.repeat(40)}${i}\n`,
+    ]),
+  )
+  const repo = place(t, files)
+  const filler = join(disk, 'filler')
+  writeFileSync(filler, Buffer.alloc(700_000))
+  await using index = await openIndex(repo.folder, { store: join(disk, 'index.db') })
+  await rejectsWith(t, index.update(), 'DISK_FULL')
+  rmSync(filler)
+  for (let i = 100; i < 400; i++) rmSync(join(repo.folder, `f${i}.py`))
+  const { files: stored } = await index.update()
+  t.is(stored, 100)
+  const [hit] = await index.query('function 42')
+  t.is(hit?.name, 'function_42')
 })
