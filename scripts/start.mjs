@@ -14,10 +14,10 @@ const CLI = join(ROOT, 'dist/lib/cli/main.js')
 /** Asked where the user asks nothing. */
 const QUESTIONS = {
   own: [
-    'where are retries handled',
+    'growing waits between attempts',
     'resume a download that was cut',
     'split code at the borders of functions',
-    'mean pooling of token vectors',
+    'fuse full text and vector scores',
   ],
   other: ['where are errors handled', 'read the configuration', 'parse the arguments of the command line'],
 }
@@ -75,7 +75,7 @@ function prompt(folder, store) {
 await main(async () => {
   const [named, ...questions] = process.argv.slice(2)
   // npm runs this in the root, but a path is meant from where the user is.
-  const folder = named === undefined ? ROOT : resolve(process.env.INIT_CWD ?? '.', named)
+  const folder = named === undefined ? resolve(ROOT) : resolve(process.env.INIT_CWD ?? '.', named)
   if (!statSync(folder, { throwIfNoEntry: false })?.isDirectory()) {
     throw new SetupError(`${folder} is no folder. Usage: npm start -- ./my-repo ["a question" …]`)
   }
