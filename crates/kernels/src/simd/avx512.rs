@@ -94,8 +94,7 @@ fn bf16_tile<const ROWS: usize>(activations: &[u32], weights: &[Line], sums: &mu
         // SAFETY: as in `f32_tile`; the registers of integers and of bf16 have the same bits.
         unsafe {
             let w = weights.as_ptr().cast::<u32>().add(step * COLUMNS).cast::<__m512i>();
-            let w: [__m512bh; 2] =
-                [std::mem::transmute(_mm512_load_si512(w)), std::mem::transmute(_mm512_load_si512(w.add(1)))];
+            let w: [__m512bh; 2] = std::mem::transmute([_mm512_load_si512(w), _mm512_load_si512(w.add(1))]);
             for (row, acc) in acc.iter_mut().enumerate() {
                 let x: __m512bh = std::mem::transmute(_mm512_set1_epi32(*a.add(row * STRIDE + step)));
                 acc[0] = _mm512_dpbf16_ps(acc[0], x, w[0]);
