@@ -5,7 +5,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use half::{bf16, f16};
+use half::f16;
 use memmap2::Mmap;
 use rayon::prelude::*;
 use safetensors::SafeTensors;
@@ -245,14 +245,6 @@ impl Weight {
     /// `BAD_CHECKPOINT` for NaN or infinity, `OUT_OF_MEMORY`, `MODEL_UNSUPPORTED` for other dtypes.
     pub fn append_f32(&self, out: &mut Vec<f32>) -> Result<()> {
         self.append(out, |value| value)
-    }
-
-    /// As [`Weight::append_f32`], rounded to bf16.
-    ///
-    /// # Errors
-    /// As there.
-    pub fn append_bf16(&self, out: &mut Vec<bf16>) -> Result<()> {
-        self.append(out, bf16::from_f32)
     }
 
     /// As [`Weight::append_f32`], rounded to f16; a value that f16 cannot hold is `INVALID_OPTION`.
