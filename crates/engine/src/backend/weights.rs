@@ -5,7 +5,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use half::{bf16, f16};
+use half::f16;
 use memmap2::Mmap;
 use rayon::prelude::*;
 use safetensors::SafeTensors;
@@ -225,20 +225,26 @@ impl Weight {
         Ok(())
     }
 
+    /// As [`Weight::read`], for values that are kept.
+    ///
+    /// # Errors
+    /// As there; `BAD_CHECKPOINT` for NaN or infinity.
+    pub fn read_finite(&self, from: usize, out: &mut [f32]) -> Result<()> {
+        self.read(from, out)?;
+        if all_finite(out) { Ok(()) } else { Err(self.not_finite()) }
+    }
+
+    /// Gives back the mapped pages of a tensor that was read and is not needed from the file again.
+    pub fn forget(&self) {
+        self.forget_pages(self.start..self.end);
+    }
+
     /// Appends the tensor to `out` as f32, and drops the mapped pages that were read.
     ///
     /// # Errors
     /// `BAD_CHECKPOINT` for NaN or infinity, `OUT_OF_MEMORY`, `MODEL_UNSUPPORTED` for other dtypes.
     pub fn append_f32(&self, out: &mut Vec<f32>) -> Result<()> {
         self.append(out, |value| value)
-    }
-
-    /// As [`Weight::append_f32`], rounded to bf16.
-    ///
-    /// # Errors
-    /// As there.
-    pub fn append_bf16(&self, out: &mut Vec<bf16>) -> Result<()> {
-        self.append(out, bf16::from_f32)
     }
 
     /// As [`Weight::append_f32`], rounded to f16; a value that f16 cannot hold is `INVALID_OPTION`.
@@ -283,7 +289,7 @@ impl Weight {
             })
             .try_reduce(|| true, |a, b| Ok(a && b))?;
         self.forget_pages(self.start..self.end);
-        if finite { Ok(()) } else { Err(self.broken("holds NaN or infinity")) }
+        if finite { Ok(()) } else { Err(self.not_finite()) }
     }
 
     /// Looks at every value once, a part of the file at a time: a table is not copied, so that it must not
@@ -308,7 +314,7 @@ impl Weight {
                 .try_reduce(|| true, |a, b| Ok(a && b))?;
             self.forget_pages(self.start + part * size..self.start + end * size);
             if !finite {
-                return Err(self.broken("holds NaN or infinity"));
+                return Err(self.not_finite());
             }
         }
         Ok(())
@@ -329,6 +335,10 @@ impl Weight {
                 };
             }
         }
+    }
+
+    fn not_finite(&self) -> Error {
+        self.broken("holds NaN or infinity")
     }
 
     fn no_memory<T>(&self) -> Error {

@@ -1,0 +1,85 @@
+//! What the CPU at hand can do.
+
+use std::fmt;
+
+/// Instructions that kernels are written for, from the least to the best.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Level {
+    /// What every CPU of the target has, as the compiler vectorises it (SSE2, NEON).
+    Portable,
+    /// AVX2 and FMA.
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    /// AVX-512 F, BW and VL.
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+    /// The same, and products of bf16.
+    #[cfg(target_arch = "x86_64")]
+    Avx512Bf16,
+}
+
+/// An instruction set that this CPU has. There is no other way to get one than to ask which are
+/// available, so that code which takes an `Isa` may use its instructions.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Isa(Level);
+
+impl Isa {
+    /// All that this CPU has, from the least to the best.
+    pub fn available() -> Vec<Isa> {
+        #[cfg_attr(not(target_arch = "x86_64"), expect(unused_mut))]
+        let mut levels = vec![Isa(Level::Portable)];
+        #[cfg(target_arch = "x86_64")]
+        {
+            use std::arch::is_x86_feature_detected as has;
+            if has!("avx2") && has!("fma") {
+                levels.push(Isa(Level::Avx2));
+                if has!("avx512f") && has!("avx512bw") && has!("avx512vl") {
+                    levels.push(Isa(Level::Avx512));
+                    if has!("avx512bf16") {
+                        levels.push(Isa(Level::Avx512Bf16));
+                    }
+                }
+            }
+        }
+        levels
+    }
+
+    /// The best that this CPU has.
+    pub fn best() -> Isa {
+        Self::available().into_iter().next_back().unwrap_or(Isa(Level::Portable))
+    }
+
+    /// Whether bf16 is multiplied by instructions of its own: then bf16 weights are faster than f32 ones
+    /// for any number of rows. Without them they are widened to f32.
+    pub fn multiplies_bf16(self) -> bool {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512Bf16 => true,
+            _ => false,
+        }
+    }
+
+    pub(crate) fn level(self) -> Level {
+        self.0
+    }
+}
+
+impl fmt::Display for Isa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            Level::Portable => "portable",
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 => "avx512",
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512Bf16 => "avx512-bf16",
+        })
+    }
+}
+
+impl fmt::Debug for Isa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Isa({self})")
+    }
+}

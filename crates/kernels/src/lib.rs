@@ -1,0 +1,19 @@
+//! Linear layers on the CPU: `y = x · Wᵀ + bias`, with the weights packed once into the layout that the
+//! kernels read.
+//!
+//! A weight matrix is cut into panels of 32 outputs. A kernel multiplies a tile of a few rows with one
+//! panel and keeps all sums in registers; which kernel is decided at run time ([`Isa`]).
+//!
+//! Each output element is summed in an order that depends on the layer and the [`Isa`] alone: a row gives
+//! the same bits alone and in any batch, on one thread and on many.
+//!
+//! All `unsafe` code is in the module `simd`.
+
+mod isa;
+mod linear;
+mod panels;
+mod schedule;
+mod simd;
+
+pub use isa::Isa;
+pub use linear::{Linear, Output, Precision};

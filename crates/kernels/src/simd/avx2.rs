@@ -1,0 +1,94 @@
+//! Kernels for AVX2 and FMA: 16 registers of 8 values.
+
+use std::arch::x86_64::*;
+
+use super::{Kernel, Line, STRIDE, Sums, check, tiles};
+use crate::panels::{COLUMNS, LINES, Precision};
+
+pub(super) fn kernel(precision: Precision) -> Kernel {
+    let (tiles, words) = match precision {
+        Precision::F32 => (tiles!(f32_tile: 1 2 3 4 5 6), 1),
+        Precision::Bf16 => (tiles!(bf16_tile: 1 2 3 4 5 6), 2),
+    };
+    Kernel { tiles, encode, finish, words }
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn encode(values: &[f32], words: &mut [u32]) {
+    super::encode_f32(values, words);
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn finish(sums: &[f32; COLUMNS], out: &mut [f32], bias: Option<&[f32]>, add: bool) {
+    super::finish(sums, out, bias, add);
+}
+
+/// Half a panel at a time: the sums of six rows are 12 registers.
+#[target_feature(enable = "avx2,fma")]
+fn f32_tile<const ROWS: usize>(activations: &[u32], weights: &[Line], sums: &mut Sums) {
+    let steps = check(activations, weights, ROWS, 1);
+    let a = activations.as_ptr().cast::<f32>();
+    let w = weights.as_ptr().cast::<f32>();
+    for half in 0..LINES {
+        let mut acc = [[_mm256_setzero_ps(); 2]; ROWS];
+        for step in 0..steps {
+            // SAFETY: `check` found `steps` steps of COLUMNS words in `weights`, and as many words in each
+            // of ROWS rows of `activations`.
+            unsafe {
+                let w = w.add(step * COLUMNS + half * 16);
+                let w = [_mm256_load_ps(w), _mm256_load_ps(w.add(8))];
+                for (row, acc) in acc.iter_mut().enumerate() {
+                    let x = _mm256_broadcast_ss(&*a.add(row * STRIDE + step));
+                    acc[0] = _mm256_fmadd_ps(x, w[0], acc[0]);
+                    acc[1] = _mm256_fmadd_ps(x, w[1], acc[1]);
+                }
+            }
+        }
+        store(&acc, half, sums);
+    }
+}
+
+/// Weights are widened to f32, and activations are f32.
+#[target_feature(enable = "avx2,fma")]
+fn bf16_tile<const ROWS: usize>(activations: &[u32], weights: &[Line], sums: &mut Sums) {
+    let steps = check(activations, weights, ROWS, 2);
+    let a = activations.as_ptr().cast::<f32>();
+    let w = weights.as_ptr().cast::<u32>();
+    let upper = _mm256_set1_epi32(0xffff_0000_u32.cast_signed());
+    for half in 0..LINES {
+        let mut acc = [[_mm256_setzero_ps(); 2]; ROWS];
+        for step in 0..steps {
+            // SAFETY: as in `f32_tile`, with two words of activations a step.
+            unsafe {
+                let w = w.add(step * COLUMNS + half * 16).cast::<__m256i>();
+                let pairs = [_mm256_load_si256(w), _mm256_load_si256(w.add(1))];
+                let first = pairs.map(|pair| _mm256_castsi256_ps(_mm256_slli_epi32::<16>(pair)));
+                for (row, acc) in acc.iter_mut().enumerate() {
+                    let x = _mm256_broadcast_ss(&*a.add(row * STRIDE + 2 * step));
+                    acc[0] = _mm256_fmadd_ps(x, first[0], acc[0]);
+                    acc[1] = _mm256_fmadd_ps(x, first[1], acc[1]);
+                }
+                let second = pairs.map(|pair| _mm256_castsi256_ps(_mm256_and_si256(pair, upper)));
+                for (row, acc) in acc.iter_mut().enumerate() {
+                    let x = _mm256_broadcast_ss(&*a.add(row * STRIDE + 2 * step + 1));
+                    acc[0] = _mm256_fmadd_ps(x, second[0], acc[0]);
+                    acc[1] = _mm256_fmadd_ps(x, second[1], acc[1]);
+                }
+            }
+        }
+        store(&acc, half, sums);
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn store<const ROWS: usize>(acc: &[[__m256; 2]; ROWS], half: usize, sums: &mut Sums) {
+    for (sums, acc) in sums.0.iter_mut().zip(acc) {
+        let sums = sums[half * 16..][..16].as_mut_ptr();
+        // SAFETY: the slice above has 16 values.
+        unsafe {
+            _mm256_storeu_ps(sums, acc[0]);
+            _mm256_storeu_ps(sums.add(8), acc[1]);
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! A matrix cut into rectangles that different threads write to.
+
+use std::marker::PhantomData;
+use std::ops::Range;
+
+/// Some rows and columns of a matrix; no other region has any of its elements.
+pub(crate) struct Region<'a> {
+    /// The start of the whole matrix.
+    matrix: *mut f32,
+    width: usize,
+    rows: Range<usize>,
+    columns: Range<usize>,
+    borrow: PhantomData<&'a mut [f32]>,
+}
+
+// SAFETY: a region is the only way to its elements while the matrix is borrowed, as `&mut` is.
+unsafe impl Send for Region<'_> {}
+
+/// Cuts a matrix of `rows × width`: `row_cuts` and `column_cuts` are the ends of the parts, ascending.
+pub(crate) fn regions<'a>(
+    matrix: &'a mut [f32],
+    rows: usize,
+    width: usize,
+    row_cuts: &[usize],
+    column_cuts: &[usize],
+) -> Vec<Region<'a>> {
+    assert!(matrix.len() == rows * width, "the matrix has another size");
+    let matrix = matrix.as_mut_ptr();
+    let mut regions = Vec::with_capacity(row_cuts.len() * column_cuts.len());
+    for rows in ranges(row_cuts, rows) {
+        for columns in ranges(column_cuts, width) {
+            regions.push(Region { matrix, width, rows: rows.clone(), columns, borrow: PhantomData });
+        }
+    }
+    regions
+}
+
+/// The ranges between cuts; they do not overlap and lie within `0..len`.
+fn ranges(cuts: &[usize], len: usize) -> impl Iterator<Item = Range<usize>> {
+    let mut start = 0;
+    cuts.iter().map(move |end| {
+        assert!(start <= *end && *end <= len, "cuts must ascend within the matrix");
+        let range = start..*end;
+        start = *end;
+        range
+    })
+}
+
+impl Region<'_> {
+    /// Its rows, counted in the whole matrix.
+    pub(crate) fn rows(&self) -> Range<usize> {
+        self.rows.clone()
+    }
+
+    /// Its columns, counted in the whole matrix.
+    pub(crate) fn columns(&self) -> Range<usize> {
+        self.columns.clone()
+    }
+
+    /// `columns` of one row, counted in the whole matrix.
+    pub(crate) fn row(&mut self, row: usize, columns: Range<usize>) -> &mut [f32] {
+        assert!(self.rows.contains(&row), "row {row} is not in the region");
+        assert!(
+            self.columns.start <= columns.start && columns.start <= columns.end && columns.end <= self.columns.end,
+            "columns {columns:?} are not in the region"
+        );
+        // SAFETY: the region lies within the matrix and is disjoint from all others (`regions`), these
+        // elements lie within the region, and `self` is borrowed mutably for as long as they are.
+        unsafe {
+            let start = self.matrix.add(row * self.width + columns.start);
+            std::slice::from_raw_parts_mut(start, columns.len())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn regions_cover_a_matrix_once() {
+        let mut matrix = vec![0.0; 7 * 11];
+        for mut region in regions(&mut matrix, 7, 11, &[3, 3, 7], &[4, 10, 11]) {
+            let columns = region.columns();
+            for row in region.rows() {
+                region.row(row, columns.clone()).iter_mut().for_each(|value| *value += 1.0);
+            }
+        }
+        assert!(matrix.iter().all(|value| *value == 1.0), "{matrix:?}");
+    }
+
+    #[test]
+    #[should_panic(expected = "not in the region")]
+    fn other_columns_are_out_of_reach() {
+        let mut matrix = vec![0.0; 4];
+        regions(&mut matrix, 2, 2, &[2], &[1, 2])[0].row(0, 0..2);
+    }
+
+    #[test]
+    #[should_panic(expected = "must ascend")]
+    fn overlapping_cuts_are_refused() {
+        regions(&mut [0.0; 4], 2, 2, &[2, 1], &[2]);
+    }
+}
