@@ -62,8 +62,13 @@ pub(super) fn resolve(model: Option<&str>, texts: Option<&Texts>, options: &Engi
 /// Resolves what is said of files in the hub cache: an alias, though it is pinned, means every revision.
 ///
 /// # Errors
-/// As [`resolve`].
+/// As [`resolve`]; `INVALID_INPUT` for the bundled model.
 pub(super) fn with_all_revisions(model: &str, options: &EngineOptions) -> Result<String> {
+    if model == "bundled" {
+        let message = "The bundled model is a part of the npm package, not of the hub cache: npm verifies it, and it \
+                       goes with the package.";
+        return Err(Error::new(Code::InvalidInput, message).with("model", "bundled"));
+    }
     let found = resolve(Some(model), None, options)?.model;
     let whole = found.split('@').next().filter(|_| catalogue::resolve_alias(model).is_some());
     Ok(whole.map_or_else(|| found.clone(), str::to_owned))
@@ -107,6 +112,14 @@ mod tests {
         assert_eq!(from_environment(Some("./m".to_owned())), "./m");
         let error = resolve(Some("bundled"), None, &EngineOptions::default()).unwrap_err();
         assert_eq!(error.code, Code::ModelNotFound);
+    }
+
+    #[test]
+    fn the_bundled_model_is_a_folder_of_the_package() {
+        let options =
+            EngineOptions { bundled_model: Some("/package/models/bundled".into()), ..EngineOptions::default() };
+        assert_eq!(resolve(Some("bundled"), None, &options).unwrap().model, "/package/models/bundled");
+        assert_eq!(with_all_revisions("bundled", &options).unwrap_err().code, Code::InvalidInput);
     }
 
     #[test]
