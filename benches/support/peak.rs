@@ -72,7 +72,7 @@ mod x86 {
 
     #[target_feature(enable = "avx2,fma")]
     pub(super) fn f32_256(rounds: usize) -> f32 {
-        // 16 registers: 12 chains and the operands; counted as if they were CHAINS.
+        // 16 registers: 10 chains and the operands; counted as if they were CHAINS.
         const FIT: usize = 10;
         let (a, b) = (_mm256_set1_ps(black_box(0.5)), _mm256_set1_ps(black_box(0.25)));
         let mut sums = [_mm256_setzero_ps(); FIT];
