@@ -1,5 +1,5 @@
-//! Linear layers on the CPU: `y = x · Wᵀ + bias`, with the weights packed once into the layout that the
-//! kernels read.
+//! The products of a transformer on the CPU: linear layers `y = x · Wᵀ + bias`, with the weights packed once
+//! into the layout that the kernels read, and attention.
 //!
 //! A weight matrix is cut into panels of 32 outputs. A kernel multiplies a tile of a few rows with one
 //! panel and keeps all sums in registers; which kernel is decided at run time ([`Isa`]).
@@ -9,11 +9,14 @@
 //!
 //! All `unsafe` code is in the module `simd`.
 
+mod attention;
 mod isa;
 mod linear;
+pub mod math;
 mod panels;
 mod schedule;
 mod simd;
 
+pub use attention::{Attention, Workspace};
 pub use isa::Isa;
 pub use linear::{Linear, Output, Precision};

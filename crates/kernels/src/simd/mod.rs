@@ -8,14 +8,16 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod dispatch;
 mod portable;
 mod region;
 mod words;
 
 use std::ops::Range;
 
+pub(crate) use dispatch::dispatch;
 pub(crate) use region::{Region, regions};
-pub(crate) use words::{Line, words_mut};
+pub(crate) use words::{Line, floats, floats_mut, words_mut};
 
 use crate::isa::{Isa, Level};
 use crate::panels::{COLUMNS, LINES, Precision};
@@ -30,6 +32,13 @@ const MOST_ROWS: usize = 12;
 /// The sums of a tile.
 #[repr(C, align(64))]
 pub(crate) struct Sums([[f32; COLUMNS]; MOST_ROWS]);
+
+impl Sums {
+    /// The sums of one row of the tile.
+    pub(crate) fn row(&self, row: usize) -> &[f32; COLUMNS] {
+        &self.0[row]
+    }
+}
 
 impl Default for Sums {
     fn default() -> Self {

@@ -16,3 +16,15 @@ pub(crate) fn words_mut(lines: &mut [Line]) -> &mut [u32] {
     // SAFETY: as in `words`; the lines are borrowed mutably for as long.
     unsafe { std::slice::from_raw_parts_mut(lines.as_mut_ptr().cast(), lines.len() * 16) }
 }
+
+/// The words of `lines`, as f32.
+pub(crate) fn floats(lines: &[Line]) -> &[f32] {
+    // SAFETY: as in `words`; every 32 bits are an f32.
+    unsafe { std::slice::from_raw_parts(lines.as_ptr().cast(), lines.len() * 16) }
+}
+
+/// The words of `lines`, to be written as f32.
+pub(crate) fn floats_mut(lines: &mut [Line]) -> &mut [f32] {
+    // SAFETY: as in `floats`; the lines are borrowed mutably for as long.
+    unsafe { std::slice::from_raw_parts_mut(lines.as_mut_ptr().cast(), lines.len() * 16) }
+}

@@ -133,6 +133,14 @@ impl<P: Parts> Backend for CandleBackend<P> {
         if batch.tokens() == 0 {
             return Ok(Vec::new());
         }
+        let result = self.rows(batch, cancel);
+        self.parts.end_run();
+        result
+    }
+}
+
+impl<P: Parts> CandleBackend<P> {
+    fn rows(&self, batch: &PackedBatch, cancel: &Cancel) -> Result<Vec<f32>> {
         let run = Run { cumulative: &batch.cumulative, cancel };
         let hidden = self.encoder.run(&self.parts, batch, &run)?;
         let spans: Vec<Range<usize>> = batch

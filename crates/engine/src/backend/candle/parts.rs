@@ -110,11 +110,6 @@ impl Run<'_> {
         self.cumulative.windows(2).map(|pair| pair[0] as usize..pair[1] as usize)
     }
 
-    /// Number of rows.
-    pub fn tokens(&self) -> usize {
-        self.cumulative.last().map_or(0, |last| *last as usize)
-    }
-
     /// The longest sequence.
     pub fn longest(&self) -> usize {
         self.sequences().map(|rows| rows.len()).max().unwrap_or(0)
@@ -248,4 +243,8 @@ pub trait Parts: Send + Sync + 'static {
     /// # Errors
     /// As [`Parts::add`].
     fn pool(&self, x: &Self::Rows, spans: &[std::ops::Range<usize>], pooling: Pooling) -> Result<Vec<f32>>;
+
+    /// Gives back what the parts of a run left for each other, such as buffers. Called after each run,
+    /// however it ended.
+    fn end_run(&self) {}
 }

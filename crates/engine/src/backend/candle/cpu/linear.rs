@@ -5,8 +5,8 @@ use half::f16;
 use half::slice::HalfFloatSliceExt;
 use rayon::prelude::*;
 
-use super::matmul::{Threads, View, ViewMut, matmul};
-use super::zeroed;
+use super::buffers::Buffers;
+use super::matmul::{View, ViewMut, matmul};
 use crate::backend::weights::Weight;
 use crate::error::{Code, Error, Result};
 
@@ -139,7 +139,7 @@ impl F16 {
         }
         let accumulate = accumulate || self.bias.is_some();
         let x = View::new(x, rows, self.inputs, self.inputs);
-        let mut wide = zeroed(WIDEN.min(self.outputs) * self.inputs)?;
+        let mut wide = Buffers::default().take(WIDEN.min(self.outputs) * self.inputs)?;
         for first in (0..self.outputs).step_by(WIDEN) {
             let count = WIDEN.min(self.outputs - first);
             let wide = &mut wide[..count * self.inputs];
@@ -149,7 +149,7 @@ impl F16 {
             });
             let weight = View::new(wide, count, self.inputs, self.inputs);
             let out = ViewMut::new(&mut out[first..], rows, count, self.outputs);
-            matmul(out, x, weight.transposed(), accumulate, Threads::Pool);
+            matmul(out, x, weight.transposed(), accumulate);
         }
         Ok(())
     }

@@ -48,22 +48,10 @@ impl<'a> ViewMut<'a> {
     }
 }
 
-/// Whether a product is shared among the threads of the current pool.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Threads {
-    /// This thread only: the caller shares the work out.
-    One,
-    /// All threads of the pool.
-    Pool,
-}
-
-/// `dst = a · b`, or `dst += a · b`.
-pub(super) fn matmul(dst: ViewMut<'_>, a: View<'_>, b: View<'_>, accumulate: bool, threads: Threads) {
+/// `dst = a · b`, or `dst += a · b`, shared among the threads of the current pool.
+pub(super) fn matmul(dst: ViewMut<'_>, a: View<'_>, b: View<'_>, accumulate: bool) {
     assert!(a.rows == dst.rows && b.cols == dst.cols && a.cols == b.rows, "shapes do not fit");
-    let parallelism = match threads {
-        Threads::One => Parallelism::None,
-        Threads::Pool => Parallelism::Rayon(rayon::current_num_threads()),
-    };
+    let parallelism = Parallelism::Rayon(rayon::current_num_threads());
     // SAFETY: each view was checked to lie inside its slice when it was made (the transposed one has
     // the same elements), `dst` is borrowed mutably and so overlaps neither `a` nor `b`.
     unsafe {

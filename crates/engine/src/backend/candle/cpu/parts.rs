@@ -2,12 +2,16 @@
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use embedding_engine_kernels::{Attention, Isa, Precision, Workspace};
 use rayon::prelude::*;
 
+use super::Rows;
+use super::buffers::Buffers;
+use super::buffers::no_memory;
 use super::elementwise::{self, HeadPrepare};
 use super::linear::{Linear, Storage};
-use super::{Rows, attention, zeroed};
 use crate::backend::candle::parts::{AttentionShape, AttentionWeights, Parts, RotaryTable, Run};
 use crate::backend::pool::pool_rows;
 use crate::backend::weights::Weight;
@@ -23,16 +27,28 @@ const TILE_ROWS: usize = 512;
 pub struct CpuParts {
     storage: Storage,
     bytes: AtomicU64,
+    buffers: Buffers,
+    /// What attention packs keys and values into: one of each run that is on now.
+    workspaces: Mutex<Vec<Workspace>>,
 }
 
 impl CpuParts {
     /// Parts whose linear weights are held as `storage`.
     pub fn new(storage: Storage) -> Self {
-        CpuParts { storage, bytes: AtomicU64::new(0) }
+        CpuParts { storage, bytes: AtomicU64::new(0), buffers: Buffers::default(), workspaces: Mutex::default() }
+    }
+
+    /// Rows whose values are whatever was there before.
+    fn rows(&self, rows: usize, width: usize) -> Result<Rows> {
+        Ok(Rows { data: self.buffers.take(rows * width)?, width })
     }
 
     fn count(&self, bytes: usize) {
         self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    fn lock_workspaces(&self) -> MutexGuard<'_, Vec<Workspace>> {
+        self.workspaces.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -99,7 +115,7 @@ impl Parts for CpuParts {
         if let Some(id) = ids.iter().find(|id| **id as usize >= count) {
             return Err(Error::internal(format!("id {id} lies outside {}, which has {count} rows", table.name())));
         }
-        let mut rows = Rows::zeros(ids.len(), width)?;
+        let mut rows = self.rows(ids.len(), width)?;
         rows.data
             .par_chunks_mut(width)
             .with_min_len(16)
@@ -116,7 +132,7 @@ impl Parts for CpuParts {
 
     fn rms_norm(&self, x: &Rows, weight: &Vec<f32>, eps: f64) -> Result<Rows> {
         same_width(x.width, weight.len())?;
-        let mut out = Rows::zeros(x.count(), x.width)?;
+        let mut out = self.rows(x.count(), x.width)?;
         elementwise::rms_norm(&x.data, &mut out.data, weight, eps);
         Ok(out)
     }
@@ -137,7 +153,7 @@ impl Parts for CpuParts {
     ) -> Result<Rows> {
         same_width(x.width, weights.qkv.inputs())?;
         let width = weights.qkv.outputs();
-        let mut qkv = Rows::zeros(x.count(), width)?;
+        let mut qkv = self.rows(x.count(), width)?;
         for tile in tiles(x.count()) {
             run.cancel.check()?;
             let out = &mut qkv.data[tile.start * width..tile.end * width];
@@ -153,9 +169,27 @@ impl Parts for CpuParts {
             rotary,
         };
         elementwise::prepare_heads(&mut qkv.data, width, &positions, &how);
-        let mut out = Rows::zeros(x.count(), shape.q_width())?;
-        attention::attention(&qkv.data, &mut out.data, shape, run)?;
-        Ok(out)
+        let mut out = self.rows(x.count(), shape.q_width())?;
+        let attention = Attention {
+            heads: shape.heads,
+            kv_heads: shape.kv_heads,
+            head_dim: shape.head_dim,
+            causal: shape.causal,
+            window: shape.window,
+            values: match self.storage {
+                Storage::Bf16 => Precision::Bf16,
+                Storage::F32 | Storage::F16 => Precision::F32,
+            },
+        };
+        let mut workspace = self.lock_workspaces().pop().unwrap_or_default();
+        let stop = || run.cancel.is_cancelled();
+        let done = attention.forward(&qkv.data, run.cumulative, &mut out.data, Isa::best(), &mut workspace, &stop);
+        self.lock_workspaces().push(workspace);
+        match done {
+            Ok(true) => Ok(out),
+            Ok(false) => run.cancel.check().and(Err(Error::internal("attention stopped by itself"))),
+            Err(_) => Err(no_memory(2 * x.count() * shape.kv_width() * size_of::<f32>())),
+        }
     }
 
     fn linear_add(&self, into: &mut Rows, linear: &Linear, x: &Rows, run: &Run<'_>) -> Result<()> {
@@ -176,8 +210,8 @@ impl Parts for CpuParts {
         same_width(into.width, down.outputs())?;
         let (width, inner) = (into.width, down.inputs());
         let rows = TILE_ROWS.min(x.count());
-        let mut wide = zeroed(rows * 2 * inner)?;
-        let mut act = zeroed(rows * inner)?;
+        let mut wide = self.buffers.take(rows * 2 * inner)?;
+        let mut act = self.buffers.take(rows * inner)?;
         for tile in tiles(x.count()) {
             run.cancel.check()?;
             let wide = &mut wide[..tile.len() * 2 * inner];
@@ -202,7 +236,7 @@ impl Parts for CpuParts {
         same_width(into.width, down.outputs())?;
         same_width(up.outputs(), down.inputs())?;
         let (width, inner) = (into.width, down.inputs());
-        let mut wide = zeroed(TILE_ROWS.min(into.count()) * inner)?;
+        let mut wide = self.buffers.take(TILE_ROWS.min(into.count()) * inner)?;
         for tile in tiles(into.count()) {
             run.cancel.check()?;
             let x = &mut into.data[tile.start * width..tile.end * width];
@@ -218,5 +252,10 @@ impl Parts for CpuParts {
         let mut out = Vec::with_capacity(spans.len() * x.width);
         pool_rows(&x.data, x.width, spans.iter().cloned(), pooling, &mut out);
         Ok(out)
+    }
+
+    fn end_run(&self) {
+        self.buffers.clear();
+        self.lock_workspaces().clear();
     }
 }
