@@ -110,7 +110,7 @@ test.serial('a table for people', async (t) => {
   ])
   t.is(code, 0)
   const [head, columns, first, second, note] = stdout.split('\n')
-  t.regex(head!, /on cpu \(float32\), 64 dimensions, space /)
+  t.regex(head!, /on cpu \((float32|bfloat16)\), 64 dimensions, space /)
   t.is(columns, '     #  tokens  vector                                text')
   t.regex(first!, /^ {5}0 +\d+ {2}\[( *-?\d\.\d{4}){4} …\] +Hello there$/)
   t.regex(second!, /^ {5}1 +256! /)

@@ -8,7 +8,7 @@ import { decodeFloats, model, reference, referenceNames, texts, unitLength } fro
 import type { Reference, ReferenceCase } from './helpers/models.ts'
 import { TOLERANCE, cosine, largestDifference } from './helpers/tolerance.ts'
 
-const engine = new EmbeddingEngine({ device: 'cpu' })
+const engine = new EmbeddingEngine({ device: 'cpu', dtype: 'float32' })
 test.after.always(() => engine.dispose())
 
 /** Poolings that join several vectors: their folders are refused, and say so. */

@@ -5,9 +5,9 @@ import type { EmbeddingError, EmbeddingProgress } from 'embedding-engine'
 
 import { rejectsWith } from './helpers/errors.ts'
 import { model, texts } from './helpers/models.ts'
-import { TOLERANCE, largestDifference } from './helpers/tolerance.ts'
+import { TOLERANCE, cosine, largestDifference } from './helpers/tolerance.ts'
 
-const engine = new EmbeddingEngine({ device: 'cpu' })
+const engine = new EmbeddingEngine({ device: 'cpu', dtype: 'float32' })
 test.after.always(() => engine.dispose())
 
 test('a result names its model as it is really used', async (t) => {
@@ -31,6 +31,18 @@ test('a result names its model as it is really used', async (t) => {
   t.true(usage.tokens > 1)
   const { embedding } = await engine.embed('Hello', { model: path })
   t.is(embedding.length, dimensions)
+})
+
+test('by itself a CPU takes bf16 where it multiplies that, and says so', async (t) => {
+  const { features } = listDevices().find(({ id }) => id === 'cpu')!.details as { features: string[] }
+  const halved = features.includes('avx512bf16')
+  await using own = new EmbeddingEngine()
+  const options = { model: model('qwen3-tiny') }
+  const { embedding, model: used, space } = await own.embed('Hello', options)
+  t.is(used.dtype, halved ? 'bfloat16' : 'float32')
+  const exact = await engine.embed('Hello', options)
+  t.is(space, exact.space)
+  t.true(cosine(embedding, exact.embedding) >= TOLERANCE.bf16Cosine)
 })
 
 test('a vector owns its memory', async (t) => {

@@ -7,6 +7,7 @@ mod common;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
+use embedding_engine::backend::candle::Dtype;
 use embedding_engine::engine::{CountRequest, EmbedOutput, EmbedRequest, Engine, EngineOptions, PreloadRequest};
 use embedding_engine::finish::Vectors;
 use embedding_engine::{Cancel, Code, Error};
@@ -14,7 +15,12 @@ use embedding_engine::{Cancel, Code, Error};
 const TOLERANCE: f32 = 1e-5;
 
 fn options() -> EngineOptions {
-    EngineOptions { onnx_runtime: Some(common::onnxruntime()), threads: Some(2), ..EngineOptions::default() }
+    EngineOptions {
+        onnx_runtime: Some(common::onnxruntime()),
+        threads: Some(2),
+        dtype: Dtype::Float32,
+        ..EngineOptions::default()
+    }
 }
 
 fn engine(options: EngineOptions) -> Engine {

@@ -14,6 +14,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use candle_core::{DType, Device};
+use embedding_engine_kernels::Isa;
 
 use self::cpu::{CpuParts, Storage};
 use self::encoder::Encoder;
@@ -30,7 +31,8 @@ use crate::model::{Architecture, ModelSpec, Pooling};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Dtype {
-    /// What suits the device: f32 on a CPU for now.
+    /// What suits the device: on a CPU bf16 where it multiplies that (AVX-512 BF16), which is up to twice as
+    /// fast, and f32 elsewhere.
     #[default]
     Auto,
     /// f32
@@ -56,6 +58,10 @@ pub fn load(spec: &ModelSpec, device: &str, dtype: Dtype, cancel: &Cancel) -> Re
         )
         .with("device", device));
     }
+    let dtype = match dtype {
+        Dtype::Auto if Isa::best().multiplies_bf16() => Dtype::Bfloat16,
+        dtype => dtype,
+    };
     let storage = match checked(spec, dtype)? {
         DType::BF16 => Storage::Bf16,
         DType::F16 => Storage::F16,

@@ -289,7 +289,8 @@ impl Rounds<'_> {
             }
         }
         for (index, next) in wanted.iter().enumerate() {
-            // Another process, on a disk without links, made the blob the file.
+            // Another process, on a disk without links, makes the blob the file: before, or right now.
+            let _lock = self.transfers.lock(next).await?;
             if !is_fetched(next) && is_there(&next.place, next.size) {
                 continue;
             }

@@ -95,7 +95,7 @@ impl Transfers {
     }
 
     /// Waits for the lock; who holds it makes progress, which is seen in the size of the file.
-    async fn lock(&self, wanted: &Wanted) -> Result<BlobLock> {
+    pub(super) async fn lock(&self, wanted: &Wanted) -> Result<BlobLock> {
         let incomplete = self.repository.incomplete(&wanted.hash);
         loop {
             if let Some(lock) = self.repository.try_lock(&wanted.hash)? {
