@@ -10,9 +10,15 @@ pub(crate) enum Level {
     /// AVX2 and FMA.
     #[cfg(target_arch = "x86_64")]
     Avx2,
+    /// The same, and products of 8-bit integers in registers of 256 bits.
+    #[cfg(target_arch = "x86_64")]
+    AvxVnni,
     /// AVX-512 F, BW and VL.
     #[cfg(target_arch = "x86_64")]
     Avx512,
+    /// The same, and products of 8-bit integers.
+    #[cfg(target_arch = "x86_64")]
+    Avx512Vnni,
     /// The same, and products of bf16.
     #[cfg(target_arch = "x86_64")]
     Avx512Bf16,
@@ -27,26 +33,32 @@ impl Isa {
     /// All that this CPU has, from the least to the best.
     pub fn available() -> Vec<Isa> {
         #[cfg_attr(not(target_arch = "x86_64"), expect(unused_mut))]
-        let mut levels = vec![Isa(Level::Portable)];
+        let mut levels = vec![Level::Portable];
         #[cfg(target_arch = "x86_64")]
         {
             use std::arch::is_x86_feature_detected as has;
-            if has!("avx2") && has!("fma") {
-                levels.push(Isa(Level::Avx2));
-                if has!("avx512f") && has!("avx512bw") && has!("avx512vl") {
-                    levels.push(Isa(Level::Avx512));
-                    if has!("avx512bf16") {
-                        levels.push(Isa(Level::Avx512Bf16));
-                    }
-                }
-            }
+            let avx2 = has!("avx2") && has!("fma");
+            let avx512 = avx2 && has!("avx512f") && has!("avx512bw") && has!("avx512vl");
+            let vnni = avx512 && has!("avx512vnni");
+            levels.extend(
+                [
+                    (Level::Avx2, avx2),
+                    (Level::AvxVnni, avx2 && has!("avxvnni")),
+                    (Level::Avx512, avx512),
+                    (Level::Avx512Vnni, vnni),
+                    (Level::Avx512Bf16, vnni && has!("avx512bf16")),
+                ]
+                .into_iter()
+                .filter_map(|(level, present)| present.then_some(level)),
+            );
         }
-        levels
+        levels.into_iter().map(Isa).collect()
     }
 
     /// The best that this CPU has.
     pub fn best() -> Isa {
-        Self::available().into_iter().next_back().unwrap_or(Isa(Level::Portable))
+        static BEST: std::sync::OnceLock<Isa> = std::sync::OnceLock::new();
+        *BEST.get_or_init(|| Self::available().into_iter().next_back().unwrap_or(Isa(Level::Portable)))
     }
 
     /// Whether bf16 is multiplied by instructions of its own: then bf16 weights are faster than f32 ones
@@ -55,6 +67,16 @@ impl Isa {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
             Level::Avx512Bf16 => true,
+            _ => false,
+        }
+    }
+
+    /// Whether 8-bit integers are multiplied by instructions of their own, four at a time: then int8 weights
+    /// are the fastest. Without them they are widened to 16 bits, and only save memory.
+    pub fn multiplies_int8(self) -> bool {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Level::AvxVnni | Level::Avx512Vnni | Level::Avx512Bf16 => true,
             _ => false,
         }
     }
@@ -71,7 +93,11 @@ impl fmt::Display for Isa {
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => "avx2",
             #[cfg(target_arch = "x86_64")]
+            Level::AvxVnni => "avx-vnni",
+            #[cfg(target_arch = "x86_64")]
             Level::Avx512 => "avx512",
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512Vnni => "avx512-vnni",
             #[cfg(target_arch = "x86_64")]
             Level::Avx512Bf16 => "avx512-bf16",
         })

@@ -6,7 +6,7 @@ use std::fmt;
 pub use crate::panels::Precision;
 
 use crate::isa::Isa;
-use crate::panels::Panels;
+use crate::panels::{COLUMNS, Panels};
 use crate::schedule;
 
 /// What happens to results.
@@ -18,10 +18,32 @@ pub enum Output {
     Add,
 }
 
-/// A linear layer `y = x · Wᵀ + bias` whose weights are packed for the kernels.
+/// A function of each result, computed while it is in a register.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Activation {
+    /// The result as it is.
+    #[default]
+    Identity,
+    /// x · Φ(x), by the error function.
+    Gelu,
+    /// Its approximation by tanh.
+    GeluTanh,
+    /// max(x, 0)
+    Relu,
+    /// x · σ(x)
+    Silu,
+    /// tanh(x)
+    Tanh,
+    /// σ(x)
+    Sigmoid,
+}
+
+/// A linear layer `y = f(x · Wᵀ + bias)` whose weights are packed for the kernels.
 pub struct Linear {
     panels: Panels,
-    bias: Option<Vec<f32>>,
+    /// As the panels have their columns.
+    bias: Option<Vec<[f32; COLUMNS]>>,
+    activation: Activation,
     isa: Isa,
 }
 
@@ -31,12 +53,25 @@ impl Linear {
     /// # Errors
     /// The allocator's, if there is no memory for the weights.
     pub fn zeros(outputs: usize, inputs: usize, precision: Precision) -> Result<Self, TryReserveError> {
-        Ok(Linear { panels: Panels::zeros(outputs, inputs, precision)?, bias: None, isa: Isa::best() })
+        Self::with_panels(Panels::zeros(outputs, inputs, precision, false)?)
     }
 
-    /// Sets all weights: `read(output, row)` fills `row` with the `inputs` weights of one output. It is
-    /// called once for each output, from the threads of the current rayon pool; the matrix is never
-    /// held a second time.
+    /// A gated layer `y = silu(x · Gᵀ) · (x · Uᵀ)`, value by value, of `outputs` results: the first half of an
+    /// MLP with SwiGLU (Shazeer, 2020). Its matrix has `2 · outputs` rows, those of `G` (gate) first.
+    ///
+    /// # Errors
+    /// As [`Linear::zeros`].
+    pub fn gated(outputs: usize, inputs: usize, precision: Precision) -> Result<Self, TryReserveError> {
+        Self::with_panels(Panels::zeros(2 * outputs, inputs, precision, true)?)
+    }
+
+    fn with_panels(panels: Panels) -> Result<Self, TryReserveError> {
+        Ok(Linear { panels, bias: None, activation: Activation::Identity, isa: Isa::best() })
+    }
+
+    /// Sets all weights: `read(row, weights)` fills in the `inputs` weights of one row of the matrix. It is
+    /// called once for each row, from the threads of the current rayon pool; the matrix is never held a
+    /// second time.
     ///
     /// # Errors
     /// The first that `read` gives; the weights are then of no use.
@@ -47,10 +82,23 @@ impl Linear {
     /// The same layer with a bias.
     ///
     /// # Panics
-    /// If there is not one value for each output.
+    /// If there is not one value for each row of the matrix.
     pub fn with_bias(self, bias: Vec<f32>) -> Self {
-        assert!(bias.len() == self.outputs(), "a bias of {} values for {} outputs", bias.len(), self.outputs());
-        Linear { bias: Some(bias), ..self }
+        let rows = self.panels.rows();
+        assert!(bias.len() == rows, "a bias of {} values for {rows} outputs", bias.len());
+        let value = |panel, column| self.panels.row(panel, column).map_or(0.0, |row| bias[row]);
+        let panels = (0..self.panels.count()).map(|panel| std::array::from_fn(|column| value(panel, column)));
+        let bias = Some(panels.collect());
+        Linear { bias, ..self }
+    }
+
+    /// The same layer with a function of its results.
+    ///
+    /// # Panics
+    /// If the layer is gated: it has its own.
+    pub fn with_activation(self, activation: Activation) -> Self {
+        assert!(!self.panels.is_gated(), "a gated layer has an activation of its own");
+        Linear { activation, ..self }
     }
 
     /// The same layer on other instructions than the best: for tests and measurements.
@@ -78,7 +126,7 @@ impl Linear {
         self.panels.precision()
     }
 
-    /// Bytes held. The outputs are rounded up to a multiple of 32.
+    /// Bytes held. The outputs are rounded up to a multiple of 32 (16, if gated).
     pub fn bytes(&self) -> usize {
         self.panels.bytes() + self.bias.as_ref().map_or(0, |bias| size_of_val(bias.as_slice()))
     }
@@ -91,7 +139,13 @@ impl Linear {
     pub fn forward(&self, x: &[f32], rows: usize, out: &mut [f32], output: Output) {
         assert!(x.len() == rows * self.inputs(), "x has {} values, not {rows} × {}", x.len(), self.inputs());
         assert!(out.len() == rows * self.outputs(), "out has {} values, not {rows} × {}", out.len(), self.outputs());
-        schedule::run(&self.panels, self.bias.as_deref(), self.isa, x, rows, out, output);
+        let layer = schedule::Layer {
+            panels: &self.panels,
+            bias: self.bias.as_deref(),
+            activation: self.activation,
+            isa: self.isa,
+        };
+        layer.run(x, rows, out, output);
     }
 }
 
@@ -101,7 +155,9 @@ impl fmt::Debug for Linear {
             .field("outputs", &self.outputs())
             .field("inputs", &self.inputs())
             .field("precision", &self.precision())
+            .field("gated", &self.panels.is_gated())
             .field("bias", &self.bias.is_some())
+            .field("activation", &self.activation)
             .field("isa", &self.isa)
             .finish()
     }

@@ -1,22 +1,30 @@
 //! Weights in the layout that the kernels read.
 //!
-//! A panel holds [`COLUMNS`] outputs of the layer, input by input: the weights of input 0 for all of its
-//! outputs, then those of input 1, and so on. A step of a panel is one 32-bit word for each output: one
-//! f32 weight, or two neighbouring bf16 weights of which the lower half is the first. Missing outputs of
-//! the last panel, and the missing half of the last pair, are zero.
+//! A panel holds [`COLUMNS`] rows of the weight matrix, input by input: the weights of input 0 for all of its
+//! columns, then those of input 1, and so on. A step of a panel is one 32-bit word for each column: one
+//! f32 weight, two neighbouring bf16 weights or four neighbouring int8 weights, of which the lowest bits are
+//! the first. Missing columns of the last panel, and the missing rest of the last word, are zero.
+//!
+//! Panels of int8 are cut into blocks of [`INT8_BLOCK`] steps, each after a step of its own that holds what the
+//! sums begin with. Activations are multiplied as unsigned bytes, 128 too large: there stands −128 times the
+//! sum of the block's weights.
 
 use std::collections::TryReserveError;
+use std::ops::Range;
 
 use half::bf16;
 use rayon::prelude::*;
 
 use crate::simd::Line;
 
-/// Outputs of a panel: two registers of AVX-512.
+/// Columns of a panel: two registers of AVX-512.
 pub(crate) const COLUMNS: usize = 32;
 
 /// Lines of a step.
 pub(crate) const LINES: usize = COLUMNS / 16;
+
+/// Steps of a block of int8: 512 inputs, whose activations of one row share a scale.
+pub(crate) const INT8_BLOCK: usize = 128;
 
 /// How weights are held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,14 +34,27 @@ pub enum Precision {
     /// 2 bytes a weight, 8 bits of mantissa. Where the CPU multiplies bf16 ([`crate::Isa::multiplies_bf16`]),
     /// activations are rounded to bf16 as well; sums are f32 always.
     Bf16,
+    /// 1 byte a weight, with one scale for each output. Activations are rounded to 8 bits when they come, with
+    /// a scale for each row and each 512 inputs, so that an outlier coarsens its neighbours alone. Products
+    /// are summed exactly within those 512 inputs, and in f32 beyond.
+    Int8,
 }
 
 impl Precision {
-    /// Weights of one output in a word.
+    /// Weights of one column in a word.
     pub(crate) fn weights_per_word(self) -> usize {
         match self {
             Precision::F32 => 1,
             Precision::Bf16 => 2,
+            Precision::Int8 => 4,
+        }
+    }
+
+    /// Steps of a block, and steps that stand before each.
+    fn block(self) -> (usize, usize) {
+        match self {
+            Precision::Int8 => (INT8_BLOCK, 1),
+            _ => (usize::MAX, 0),
         }
     }
 }
@@ -41,39 +62,63 @@ impl Precision {
 /// A packed weight matrix.
 pub(crate) struct Panels {
     lines: Vec<Line>,
+    /// What each column of each panel is multiplied with; for int8 only.
+    scales: Vec<f32>,
     precision: Precision,
-    outputs: usize,
+    /// Whether columns `0..16` of a panel are gates, and `16..32` what they gate.
+    gated: bool,
+    rows: usize,
     inputs: usize,
 }
 
 impl Panels {
-    /// A matrix of zeros.
-    pub(crate) fn zeros(outputs: usize, inputs: usize, precision: Precision) -> Result<Self, TryReserveError> {
-        let panels = Panels { lines: Vec::new(), precision, outputs, inputs };
+    /// A matrix of zeros. A gated one has the rows of the gate first, then as many others.
+    pub(crate) fn zeros(
+        rows: usize,
+        inputs: usize,
+        precision: Precision,
+        gated: bool,
+    ) -> Result<Self, TryReserveError> {
+        let panels = Panels { lines: Vec::new(), scales: Vec::new(), precision, gated, rows, inputs };
         let mut lines = Vec::new();
         let count = panels.count() * panels.panel_lines();
         lines.try_reserve_exact(count)?;
         lines.resize(count, Line::default());
-        Ok(Panels { lines, ..panels })
+        let scales = match precision {
+            Precision::Int8 => vec![0.0; panels.count() * COLUMNS],
+            _ => Vec::new(),
+        };
+        Ok(Panels { lines, scales, ..panels })
     }
 
-    /// Steps of a panel.
+    /// Steps of a panel, without those that stand before blocks.
     pub(crate) fn steps(&self) -> usize {
         self.inputs.div_ceil(self.precision.weights_per_word())
     }
 
+    /// Results of a panel.
+    pub(crate) fn unit(&self) -> usize {
+        if self.gated { COLUMNS / 2 } else { COLUMNS }
+    }
+
     /// Number of panels.
     pub(crate) fn count(&self) -> usize {
-        self.outputs.div_ceil(COLUMNS)
+        self.outputs().div_ceil(self.unit())
     }
 
     fn panel_lines(&self) -> usize {
-        self.steps() * LINES
+        let (block, before) = self.precision.block();
+        (self.steps() + before * self.steps().div_ceil(block)) * LINES
+    }
+
+    /// Width of the result.
+    pub(crate) fn outputs(&self) -> usize {
+        if self.gated { self.rows / 2 } else { self.rows }
     }
 
     /// Rows of the weight matrix.
-    pub(crate) fn outputs(&self) -> usize {
-        self.outputs
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
     }
 
     /// Columns of the weight matrix.
@@ -85,48 +130,117 @@ impl Panels {
         self.precision
     }
 
+    pub(crate) fn is_gated(&self) -> bool {
+        self.gated
+    }
+
     /// Bytes held.
     pub(crate) fn bytes(&self) -> usize {
-        self.lines.len() * size_of::<Line>()
+        size_of_val(self.lines.as_slice()) + size_of_val(self.scales.as_slice())
     }
 
-    /// Steps `steps` of a panel.
-    pub(crate) fn block(&self, panel: usize, steps: std::ops::Range<usize>) -> &[Line] {
-        let start = panel * self.panel_lines();
-        &self.lines[start + steps.start * LINES..start + steps.end * LINES]
+    /// The parts of `steps` that are multiplied with one call of a kernel. `steps` begins where a block does.
+    pub(crate) fn blocks(&self, steps: Range<usize>) -> impl Iterator<Item = Range<usize>> + use<> {
+        let (block, _) = self.precision.block();
+        let end = steps.end;
+        steps.step_by(block).map(move |from| from..end.min(from.saturating_add(block)))
     }
 
-    /// Sets all weights: `read(output, row)` fills the row of one output with its weights. Called from the
-    /// threads of the current pool, once for each output.
+    /// A block of a panel, with what stands before it.
+    pub(crate) fn block(&self, panel: usize, steps: Range<usize>) -> &[Line] {
+        let (block, before) = self.precision.block();
+        let start = panel * self.panel_lines() + (steps.start + before * (steps.start / block)) * LINES;
+        &self.lines[start..start + (steps.len() + before) * LINES]
+    }
+
+    /// What the columns of a panel are multiplied with, if anything.
+    pub(crate) fn scales(&self, panel: usize) -> Option<&[f32; COLUMNS]> {
+        self.scales.get(panel * COLUMNS..)?.first_chunk()
+    }
+
+    /// Which row of the matrix a column of a panel is.
+    pub(crate) fn row(&self, panel: usize, column: usize) -> Option<usize> {
+        let unit = self.unit();
+        let output = panel * unit + column % unit;
+        (output < self.outputs()).then_some(column / unit * self.outputs() + output)
+    }
+
+    /// Sets all weights: `read(row, weights)` fills in the weights of one row. Called from the threads of the
+    /// current pool, once for each row.
     pub(crate) fn fill<E: Send>(&mut self, read: impl Fn(usize, &mut [f32]) -> Result<(), E> + Sync) -> Result<(), E> {
-        let Panels { precision, outputs, inputs, .. } = *self;
         let panel_lines = self.panel_lines();
-        if panel_lines == 0 {
-            return Ok(());
-        }
-        self.lines.par_chunks_mut(panel_lines).enumerate().try_for_each_init(
-            || vec![0f32; inputs],
-            |row, (panel, lines)| {
-                for column in 0..COLUMNS.min(outputs - panel * COLUMNS) {
-                    read(panel * COLUMNS + column, row)?;
-                    let words = lines[column / 16..].iter_mut().step_by(LINES).map(|line| &mut line.0[column % 16]);
-                    match precision {
-                        Precision::F32 => {
-                            for (word, value) in words.zip(row.iter()) {
-                                *word = value.to_bits();
-                            }
-                        }
-                        Precision::Bf16 => {
-                            for (word, pair) in words.zip(row.chunks(2)) {
-                                *word = pair_of(pair);
-                            }
+        let mut lines = std::mem::take(&mut self.lines);
+        let mut scales = std::mem::take(&mut self.scales);
+        let this = &*self;
+        let result = if panel_lines == 0 {
+            Ok(())
+        } else if this.precision == Precision::Int8 {
+            lines.par_chunks_mut(panel_lines).zip(scales.par_chunks_mut(COLUMNS)).enumerate().try_for_each_init(
+                || vec![0f32; this.inputs],
+                |weights, (panel, (lines, scales))| {
+                    for (column, scale) in scales.iter_mut().enumerate() {
+                        if let Some(row) = this.row(panel, column) {
+                            read(row, weights)?;
+                            *scale = fill_int8(weights, words_of(lines, column));
                         }
                     }
-                }
-                Ok(())
-            },
-        )
+                    Ok(())
+                },
+            )
+        } else {
+            lines.par_chunks_mut(panel_lines).enumerate().try_for_each_init(
+                || vec![0f32; this.inputs],
+                |weights, (panel, lines)| {
+                    for column in 0..COLUMNS {
+                        if let Some(row) = this.row(panel, column) {
+                            read(row, weights)?;
+                            fill_float(weights, this.precision, words_of(lines, column));
+                        }
+                    }
+                    Ok(())
+                },
+            )
+        };
+        self.lines = lines;
+        self.scales = scales;
+        result
     }
+}
+
+/// The words of one column, step by step.
+fn words_of(lines: &mut [Line], column: usize) -> impl Iterator<Item = &mut u32> {
+    lines[column / 16..].iter_mut().step_by(LINES).map(move |line| &mut line.0[column % 16])
+}
+
+fn fill_float<'a>(weights: &[f32], precision: Precision, words: impl Iterator<Item = &'a mut u32>) {
+    match precision {
+        Precision::Bf16 => words.zip(weights.chunks(2)).for_each(|(word, pair)| *word = pair_of(pair)),
+        _ => words.zip(weights).for_each(|(word, value)| *word = value.to_bits()),
+    }
+}
+
+/// Rounds a row to −127..127 and gives what that is to be multiplied with.
+fn fill_int8<'a>(weights: &[f32], mut words: impl Iterator<Item = &'a mut u32>) -> f32 {
+    let most = weights.iter().fold(0f32, |most, weight| most.max(weight.abs()));
+    if most == 0.0 || !most.is_finite() {
+        // Weights that are not finite make every result so.
+        return most;
+    }
+    let inverse = 127.0 / most;
+    for block in weights.chunks(4 * INT8_BLOCK) {
+        let Some(before) = words.next() else { break };
+        let mut sum = 0;
+        for four in block.chunks(4) {
+            let Some(word) = words.next() else { break };
+            *word = four.iter().rev().fold(0, |word, weight| {
+                let rounded = (weight * inverse).round_ties_even() as i8;
+                sum += i32::from(rounded);
+                word << 8 | u32::from(rounded.cast_unsigned())
+            });
+        }
+        *before = (-128 * sum).cast_unsigned();
+    }
+    most / 127.0
 }
 
 /// One or two values, rounded to bf16, in a word.

@@ -10,14 +10,17 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use crate::isa::Isa;
-use crate::linear::Output;
-use crate::panels::{COLUMNS, Panels};
-use crate::simd::{Kernel, Line, Region, STRIDE, Sums, regions, words_mut};
+use crate::linear::{Activation, Output};
+use crate::panels::{COLUMNS, Panels, Precision};
+use crate::quantized::Quantized;
+use crate::simd::{Epilogue, Function, Kernel, Line, Region, STRIDE, Sums, dispatch, regions, words_mut};
 
-/// Rows of a task. With [`BLOCK_WORDS`] 400 kB of activations: they fit the L2 cache, with a panel beside.
+/// Rows of a task. With [`CHUNK_WORDS`] 400 kB of activations: they fit the L2 cache, with a panel beside.
 const TASK_ROWS: usize = 96;
-/// Words of a row that are multiplied before the sums go to the output.
-const BLOCK_WORDS: usize = 1024;
+/// Words of a row that are in the buffer together. Their sums go to the output before the next come.
+const CHUNK_WORDS: usize = 1024;
+/// Lines from one row of activations to the next.
+const ROW_LINES: usize = STRIDE / 16;
 /// Tasks for each thread, where the work is enough: threads that are held up leave tasks to the others.
 const TASKS_PER_THREAD: usize = 4;
 /// Multiply-adds that are not worth a second thread: a few microseconds.
@@ -26,54 +29,73 @@ const SMALL: usize = 1 << 18;
 thread_local! {
     /// The activations of a task.
     static SCRATCH: RefCell<Vec<Line>> = const { RefCell::new(Vec::new()) };
+    /// The rounded activations of a call. Taken out while in use: a thread that waits for the tasks of its
+    /// call may begin another call meanwhile.
+    static QUANTIZED: RefCell<Quantized> = RefCell::default();
 }
 
-/// The layer of one call.
+/// A layer as the kernels need it.
+pub(crate) struct Layer<'a> {
+    pub(crate) panels: &'a Panels,
+    pub(crate) bias: Option<&'a [[f32; COLUMNS]]>,
+    pub(crate) activation: Activation,
+    pub(crate) isa: Isa,
+}
+
+/// The input of a call.
+enum Input<'a> {
+    Floats(&'a [f32]),
+    Quantized(&'a Quantized),
+}
+
+/// A layer with its input.
 struct Call<'a> {
-    panels: &'a Panels,
-    bias: Option<&'a [f32]>,
+    layer: &'a Layer<'a>,
     kernel: Kernel,
-    x: &'a [f32],
+    x: Input<'a>,
+    function: Function,
     output: Output,
 }
 
-/// Applies a layer; the sizes of `x` and `out` were checked.
-pub(crate) fn run(
-    panels: &Panels,
-    bias: Option<&[f32]>,
-    isa: Isa,
-    x: &[f32],
-    rows: usize,
-    out: &mut [f32],
-    output: Output,
-) {
-    if rows == 0 || panels.outputs() == 0 {
-        return;
+impl Layer<'_> {
+    /// Applies the layer; the sizes of `x` and `out` were checked.
+    pub(crate) fn run(&self, x: &[f32], rows: usize, out: &mut [f32], output: Output) {
+        if rows == 0 || self.panels.outputs() == 0 {
+            return;
+        }
+        if self.panels.precision() == Precision::Int8 {
+            let mut quantized = QUANTIZED.take();
+            quantized.set(self.isa, x, rows);
+            self.call(Input::Quantized(&quantized), rows, out, output);
+            QUANTIZED.set(quantized);
+        } else {
+            self.call(Input::Floats(x), rows, out, output);
+        }
     }
-    let kernel = Kernel::new(isa, panels.precision());
-    let threads = match rows * panels.outputs() * panels.inputs() {
-        work if work < SMALL => 1,
-        _ => rayon::current_num_threads(),
-    };
-    let (row_blocks, panel_blocks) = grid(rows, panels.count(), threads);
-    // Rows are cut at whole tiles: a tile with few rows wastes the kernel.
-    let tiles = rows.div_ceil(kernel.rows());
-    let row_cuts = cuts(tiles, row_blocks.min(tiles), kernel.rows(), rows);
-    let column_cuts = cuts(panels.count(), panel_blocks, COLUMNS, panels.outputs());
-    let regions = regions(out, rows, panels.outputs(), &row_cuts, &column_cuts);
-    let call = Call { panels, bias, kernel, x, output };
-    if threads == 1 {
-        regions.into_iter().for_each(|region| call.task(region));
-    } else {
-        regions.into_par_iter().with_max_len(1).for_each(|region| call.task(region));
-    }
-}
 
-/// Into how many blocks rows and panels are cut.
-fn grid(rows: usize, panels: usize, threads: usize) -> (usize, usize) {
-    let row_blocks = rows.div_ceil(TASK_ROWS);
-    let wanted = if threads == 1 { 1 } else { threads * TASKS_PER_THREAD };
-    (row_blocks, wanted.div_ceil(row_blocks).min(panels))
+    fn call(&self, x: Input<'_>, rows: usize, out: &mut [f32], output: Output) {
+        let panels = self.panels;
+        let kernel = Kernel::new(self.isa, panels.precision());
+        let threads = match rows * panels.rows() * panels.inputs() {
+            work if work < SMALL => 1,
+            _ => rayon::current_num_threads(),
+        };
+        let function = if panels.is_gated() { Function::Gated } else { Function::Of(self.activation) };
+        let call = Call { layer: self, kernel, x, function, output };
+        let row_blocks = rows.div_ceil(call.task_rows());
+        // Rows are cut at whole tiles: a tile with few rows wastes the kernel.
+        let tiles = rows.div_ceil(kernel.rows());
+        let row_cuts = cuts(tiles, row_blocks.min(tiles), kernel.rows(), rows);
+        let wanted = if threads == 1 { 1 } else { threads * TASKS_PER_THREAD };
+        let panel_blocks = wanted.div_ceil(row_blocks).min(panels.count());
+        let column_cuts = cuts(panels.count(), panel_blocks, panels.unit(), panels.outputs());
+        let regions = regions(out, rows, panels.outputs(), &row_cuts, &column_cuts);
+        if threads == 1 {
+            regions.into_iter().for_each(|region| call.task(region));
+        } else {
+            regions.into_par_iter().with_max_len(1).for_each(|region| call.task(region));
+        }
+    }
 }
 
 /// The ends of `parts` nearly equal parts of `count` units of `unit`, of which the last may be incomplete.
@@ -87,51 +109,125 @@ fn part(len: usize, count: usize, at: usize) -> Range<usize> {
 }
 
 impl Call<'_> {
+    /// Steps that are in the buffer together.
+    fn chunk(&self) -> usize {
+        CHUNK_WORDS / self.kernel.words()
+    }
+
+    /// Chunks that must be summed before the results are what they are: all, unless the results are sums.
+    fn chunks_together(&self) -> usize {
+        match self.function {
+            Function::Of(Activation::Identity) => 1,
+            _ => self.layer.panels.steps().div_ceil(self.chunk()).max(1),
+        }
+    }
+
+    fn task_rows(&self) -> usize {
+        (TASK_ROWS / self.chunks_together()).max(self.kernel.rows())
+    }
+
     fn task(&self, mut region: Region<'_>) {
+        let panels = self.layer.panels;
         let rows = region.rows();
-        let panels = region.columns().start / COLUMNS..region.columns().end.div_ceil(COLUMNS);
+        let range = region.columns().start / panels.unit()..region.columns().end.div_ceil(panels.unit());
         SCRATCH.with_borrow_mut(|scratch| {
-            let lines = rows.len() * STRIDE / 16;
+            let lines = self.chunks_together() * rows.len() * ROW_LINES;
             if scratch.len() < lines {
                 scratch.resize(lines, Line::default());
             }
-            let steps = self.panels.steps();
-            let most = BLOCK_WORDS / self.kernel.words();
-            // A layer without inputs has one empty block: its bias is due all the same.
+            let steps = panels.steps();
+            let most = self.chunk() * self.chunks_together();
+            // A layer without inputs has one empty part: its bias is due all the same.
             for from in (0..steps.max(1)).step_by(most) {
-                let block = from..steps.min(from + most);
-                self.encode(scratch, rows.clone(), block.clone());
-                for panel in panels.clone() {
-                    self.panel(scratch, &mut region, panel, block.clone());
+                let part = from..steps.min(from + most);
+                self.encode(scratch, rows.clone(), part.clone());
+                for panel in range.clone() {
+                    self.panel(scratch, &mut region, panel, part.clone());
                 }
             }
         });
     }
 
-    /// Brings the inputs `block` (counted in steps) of `rows` into the buffer.
-    fn encode(&self, scratch: &mut [Line], rows: Range<usize>, block: Range<usize>) {
-        let (width, per_word) = (self.panels.inputs(), self.panels.precision().weights_per_word());
-        let inputs = block.start * per_word..width.min(block.end * per_word);
-        for (row, lines) in rows.zip(scratch.chunks_exact_mut(STRIDE / 16)) {
-            let x = &self.x[row * width..][inputs.clone()];
-            self.kernel.encode(x, &mut words_mut(lines)[..block.len() * self.kernel.words()]);
+    /// Brings the inputs `part` (counted in steps) of `rows` into the buffer: chunk by chunk, row by row.
+    fn encode(&self, scratch: &mut [Line], rows: Range<usize>, part: Range<usize>) {
+        let panels = self.layer.panels;
+        let (width, per_word) = (panels.inputs(), panels.precision().weights_per_word());
+        for (chunk, lines) in part.clone().step_by(self.chunk()).zip(scratch.chunks_mut(rows.len() * ROW_LINES)) {
+            let chunk = chunk..part.end.min(chunk + self.chunk());
+            for (row, lines) in rows.clone().zip(lines.chunks_exact_mut(ROW_LINES)) {
+                let words = &mut words_mut(lines)[..chunk.len() * self.kernel.words()];
+                match self.x {
+                    Input::Floats(x) => {
+                        let inputs = chunk.start * per_word..width.min(chunk.end * per_word);
+                        self.kernel.encode(&x[row * width..][inputs], words);
+                    }
+                    Input::Quantized(x) => words.copy_from_slice(&x.words(row)[chunk.clone()]),
+                }
+            }
         }
     }
 
-    /// Multiplies the rows in the buffer with a block of a panel.
-    fn panel(&self, scratch: &[Line], region: &mut Region<'_>, panel: usize, block: Range<usize>) {
+    /// Multiplies the rows in the buffer with a part of a panel.
+    fn panel(&self, scratch: &[Line], region: &mut Region<'_>, panel: usize, part: Range<usize>) {
+        let panels = self.layer.panels;
         let rows = region.rows();
-        let weights = self.panels.block(panel, block.clone());
-        let columns = panel * COLUMNS..self.panels.outputs().min((panel + 1) * COLUMNS);
-        let bias = self.bias.filter(|_| block.start == 0).map(|bias| &bias[columns.clone()]);
-        let add = block.start > 0 || self.output == Output::Add;
+        let columns = panel * panels.unit()..panels.outputs().min((panel + 1) * panels.unit());
+        let epilogue = Epilogue {
+            scales: panels.scales(panel),
+            bias: self.layer.bias.filter(|_| part.start == 0).map(|bias| &bias[panel]),
+            function: self.function,
+            add: part.start > 0 || self.output == Output::Add,
+        };
         let tiles = rows.len().div_ceil(self.kernel.rows());
-        let mut sums = Sums::default();
+        let (mut sums, mut total) = (Sums::default(), Sums::default());
         for tile in 0..tiles {
-            let tile = part(rows.len(), tiles, tile);
-            self.kernel.tile(&scratch[tile.start * STRIDE / 16..], tile.len(), weights, &mut sums);
+            let tile = crate::schedule::part(rows.len(), tiles, tile);
+            let sums = self.tile(scratch, &rows, tile.clone(), panel, part.clone(), [&mut sums, &mut total]);
             let first = rows.start + tile.start;
-            self.kernel.finish(&sums, region, first..first + tile.len(), columns.clone(), bias, add);
+            self.kernel.finish(sums, region, first..first + tile.len(), columns.clone(), &epilogue);
         }
+    }
+
+    /// The sums of a tile of rows over a part of a panel.
+    fn tile<'s>(
+        &self,
+        scratch: &[Line],
+        rows: &Range<usize>,
+        tile: Range<usize>,
+        panel: usize,
+        part: Range<usize>,
+        [sums, total]: [&'s mut Sums; 2],
+    ) -> &'s Sums {
+        let panels = self.layer.panels;
+        let activations = |steps: &Range<usize>| {
+            let (chunk, at) = ((steps.start - part.start) / self.chunk(), (steps.start - part.start) % self.chunk());
+            &scratch[(chunk * rows.len() + tile.start) * ROW_LINES + at * self.kernel.words() / 16..]
+        };
+        let alone = part.len() <= self.chunk() && !part.is_empty();
+        if let (Input::Floats(_), true) = (&self.x, alone) {
+            self.kernel.tile(activations(&part), tile.len(), panels.block(panel, part.clone()), sums);
+            return sums;
+        }
+        total.clear();
+        for chunk in part.clone().step_by(self.chunk()) {
+            for block in panels.blocks(chunk..part.end.min(chunk + self.chunk())) {
+                self.kernel.tile(activations(&block), tile.len(), panels.block(panel, block.clone()), sums);
+                let group = block.start / crate::panels::INT8_BLOCK;
+                dispatch(
+                    self.layer.isa,
+                    #[inline(always)]
+                    || {
+                        for row in 0..tile.len() {
+                            let scale = match self.x {
+                                Input::Floats(_) => 1.0,
+                                Input::Quantized(x) => x.scale(rows.start + tile.start + row, group),
+                            };
+                            total.add(row, sums.row(row), scale);
+                        }
+                    },
+                );
+            }
+        }
+        total
     }
 }

@@ -4,7 +4,7 @@
 
 use std::convert::Infallible;
 
-use embedding_engine_kernels::{Isa, Linear, Output, Precision};
+use embedding_engine_kernels::{Activation, Isa, Linear, Output, Precision};
 use half::bf16;
 
 /// Numbers in −1..1 that look random and are the same each time (splitmix64).
@@ -58,14 +58,16 @@ impl Case {
     /// As the layer is meant to compute it, in f64, and the sum of all magnitudes: what an error of
     /// rounding is measured by.
     fn expected(&self, precision: Precision, isa: Isa, row: usize, output: usize) -> (f64, f64) {
-        let round = |value: f32| f64::from(bf16::from_f32(value).to_f32());
-        let weight = |value: f32| if precision == Precision::Bf16 { round(value) } else { f64::from(value) };
-        let activation = |value: f32| {
-            if precision == Precision::Bf16 && isa.multiplies_bf16() { round(value) } else { value.into() }
-        };
         let weights = &self.weights[output * self.inputs..][..self.inputs];
         let x = &self.x[row * self.inputs..][..self.inputs];
-        let terms = x.iter().zip(weights).map(|(x, w)| activation(*x) * weight(*w));
+        let exact = |values: &[f32]| values.iter().map(|value| f64::from(*value)).collect::<Vec<_>>();
+        let halved = |values: &[f32]| values.iter().map(|value| bf16::from_f32(*value).to_f64()).collect::<Vec<_>>();
+        let (x, weights) = match precision {
+            Precision::F32 => (exact(x), exact(weights)),
+            Precision::Bf16 => (if isa.multiplies_bf16() { halved(x) } else { exact(x) }, halved(weights)),
+            Precision::Int8 => (x.chunks(512).flat_map(|group| rounded(group)).collect(), rounded(weights)),
+        };
+        let terms = x.iter().zip(weights).map(|(x, w)| x * w);
         terms.fold((0.0, 0.0), |(sum, size), term| (sum + term, size + term.abs()))
     }
 
@@ -96,9 +98,16 @@ impl Case {
     }
 }
 
+/// Values as multiples of a 127th of the largest.
+fn rounded(values: &[f32]) -> Vec<f64> {
+    let most = values.iter().fold(0f32, |most, value| most.max(value.abs()));
+    let inverse = 127.0 / most;
+    values.iter().map(|value| f64::from((value * inverse).round_ties_even()) * f64::from(most / 127.0)).collect()
+}
+
 fn everywhere(mut f: impl FnMut(Isa, Precision)) {
     for isa in Isa::available() {
-        for precision in [Precision::F32, Precision::Bf16] {
+        for precision in [Precision::F32, Precision::Bf16, Precision::Int8] {
             f(isa, precision);
         }
     }
@@ -134,7 +143,7 @@ fn real_shapes_agree_with_f64() {
 
 #[test]
 fn a_row_gives_the_same_bits_alone_and_in_any_batch() {
-    for (outputs, inputs) in [(100, 70), (257, 2500)] {
+    for (outputs, inputs) in [(100, 70), (257, 2500), (40, 5000)] {
         let case = case(130, outputs, inputs);
         everywhere(|isa, precision| {
             let layer = case.layer(precision, isa, true);
@@ -146,6 +155,122 @@ fn a_row_gives_the_same_bits_alone_and_in_any_batch() {
                 assert!(some == all[from * outputs..][..count * outputs], "{isa} {precision:?} {from}+{count}");
             }
         });
+    }
+}
+
+#[test]
+fn functions_of_results_agree_with_f64() {
+    fn erf(x: f64) -> f64 {
+        // Abramowitz and Stegun 7.1.5.
+        let (mut sum, mut term) = (x, x);
+        for n in 1..200 {
+            term *= -x * x / f64::from(n);
+            sum += term / f64::from(2 * n + 1);
+        }
+        sum * std::f64::consts::FRAC_2_SQRT_PI
+    }
+    let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
+    let functions: [(Activation, &dyn Fn(f64) -> f64); 7] = [
+        (Activation::Identity, &|x| x),
+        (Activation::Gelu, &|x| 0.5 * x * (1.0 + erf(x * std::f64::consts::FRAC_1_SQRT_2))),
+        (Activation::GeluTanh, &|x| {
+            0.5 * x * (1.0 + (std::f64::consts::FRAC_2_PI.sqrt() * (x + 0.044715 * x * x * x)).tanh())
+        }),
+        (Activation::Relu, &|x| x.max(0.0)),
+        (Activation::Silu, &|x| x * sigmoid(x)),
+        (Activation::Tanh, &f64::tanh),
+        (Activation::Sigmoid, &sigmoid),
+    ];
+    // The last one's sums come in several parts, which must be whole before they go through a function.
+    for (rows, outputs, inputs) in [(1, 1, 1), (14, 33, 40), (27, 70, 130), (5, 40, 2600)] {
+        let mut case = case(rows, outputs, inputs);
+        // Sums of about 1, where the functions are not linear.
+        case.weights.iter_mut().for_each(|weight| *weight *= 3.0 / (inputs as f32).sqrt());
+        everywhere(|isa, precision| {
+            for (activation, f) in functions {
+                let layer = case.layer(precision, isa, true).with_activation(activation);
+                for output in [Output::Replace, Output::Add] {
+                    let mut out = case.before.clone();
+                    layer.forward(&case.x, rows, &mut out, output);
+                    for (at, value) in out.iter().enumerate() {
+                        let (row, column) = (at / outputs, at % outputs);
+                        let sum = case.expected(precision, isa, row, column).0 + f64::from(case.bias[column]);
+                        let before = if output == Output::Add { f64::from(case.before[at]) } else { 0.0 };
+                        let error = (f64::from(*value) - f(sum) - before).abs();
+                        assert!(
+                            error < 1e-5,
+                            "{isa} {precision:?} {activation:?} {rows} × {outputs} × {inputs}: {error:e}"
+                        );
+                    }
+                }
+            }
+        });
+    }
+}
+
+#[test]
+fn gates_agree_with_f64() {
+    for (rows, outputs, inputs) in [(1, 1, 1), (13, 16, 8), (9, 17, 40), (100, 50, 96), (3, 37, 2600)] {
+        let mut case = case(rows, 2 * outputs, inputs);
+        case.weights.iter_mut().for_each(|weight| *weight *= 3.0 / (inputs as f32).sqrt());
+        everywhere(|isa, precision| {
+            let mut layer = Linear::gated(outputs, inputs, precision).unwrap().with_isa(isa);
+            let read = |row: usize, weights: &mut [f32]| {
+                weights.copy_from_slice(&case.weights[row * inputs..][..inputs]);
+                Ok::<(), Infallible>(())
+            };
+            layer.fill(read).unwrap();
+            let layer = layer.with_bias(case.bias.clone());
+            assert_eq!((layer.outputs(), layer.inputs()), (outputs, inputs));
+            let mut out = vec![f32::NAN; rows * outputs];
+            layer.forward(&case.x, rows, &mut out, Output::Replace);
+            for (at, value) in out.iter().enumerate() {
+                let (row, column) = (at / outputs, at % outputs);
+                let sum = |column| case.expected(precision, isa, row, column).0 + f64::from(case.bias[column]);
+                let (gate, up) = (sum(column), sum(outputs + column));
+                let expected = gate / (1.0 + (-gate).exp()) * up;
+                let error = (f64::from(*value) - expected).abs();
+                assert!(error < 2e-5, "{isa} {precision:?} {rows} × {outputs} × {inputs}: {value}, not {expected}");
+            }
+        });
+    }
+}
+
+#[test]
+fn int8_is_the_same_on_all_instructions_and_near_the_truth() {
+    let case = case(20, 300, 500);
+    let run = |isa| {
+        let mut out = vec![0.0; 20 * 300];
+        case.layer(Precision::Int8, isa, false).forward(&case.x, 20, &mut out, Output::Replace);
+        out
+    };
+    let best = run(Isa::best());
+    for isa in Isa::available() {
+        // Up to 512 inputs are summed in integers.
+        assert!(run(isa) == best, "{isa}");
+    }
+    // The share of noise: each factor is off by up to half a 127th of the largest, evenly spread.
+    let (mut noise, mut signal) = (0.0, 0.0);
+    for (at, value) in best.iter().enumerate() {
+        let exact = case.expected(Precision::F32, Isa::best(), at / 300, at % 300).0;
+        noise += (f64::from(*value) - exact).powi(2);
+        signal += exact.powi(2);
+    }
+    let share = (noise / signal).sqrt();
+    assert!((0.001..0.01).contains(&share), "{share}");
+}
+
+#[test]
+fn an_outlier_coarsens_its_own_512_inputs_alone() {
+    let mut case = case(1, 64, 1024);
+    case.x[700] = 1000.0;
+    // Outputs that do not read the second half.
+    case.weights.chunks_exact_mut(1024).for_each(|weights| weights[512..].fill(0.0));
+    let mut out = vec![0.0; 64];
+    case.layer(Precision::Int8, Isa::best(), false).forward(&case.x, 1, &mut out, Output::Replace);
+    for (column, value) in out.iter().enumerate() {
+        let exact = case.expected(Precision::F32, Isa::best(), 0, column).0;
+        assert!((f64::from(*value) - exact).abs() < 0.3, "{value}, not {exact}");
     }
 }
 

@@ -2,15 +2,21 @@
 
 use std::arch::x86_64::*;
 
-use super::{Kernel, Line, STRIDE, Sums, check, tiles};
+use super::{Epilogue, Kernel, Line, STRIDE, Sums, check, check_int8, tiles};
 use crate::panels::{COLUMNS, LINES, Precision};
 
 pub(super) fn kernel(precision: Precision) -> Kernel {
     let (tiles, words) = match precision {
         Precision::F32 => (tiles!(f32_tile: 1 2 3 4 5 6), 1),
         Precision::Bf16 => (tiles!(bf16_tile: 1 2 3 4 5 6), 2),
+        Precision::Int8 => (tiles!(int8_tile: 1 2 3 4), 1),
     };
     Kernel { tiles, encode, finish, words }
+}
+
+/// Products of 8-bit integers, four at a time.
+pub(super) fn kernel_vnni() -> Kernel {
+    Kernel { tiles: tiles!(vnni_tile: 1 2 3 4 5 6), encode, finish, words: 1 }
 }
 
 #[target_feature(enable = "avx2,fma")]
@@ -19,8 +25,8 @@ fn encode(values: &[f32], words: &mut [u32]) {
 }
 
 #[target_feature(enable = "avx2,fma")]
-fn finish(sums: &[f32; COLUMNS], out: &mut [f32], bias: Option<&[f32]>, add: bool) {
-    super::finish(sums, out, bias, add);
+fn finish(sums: &[f32; COLUMNS], out: &mut [f32], epilogue: &Epilogue<'_>) {
+    epilogue.apply(sums, out);
 }
 
 /// Half a panel at a time: the sums of six rows are 12 registers.
@@ -78,6 +84,69 @@ fn bf16_tile<const ROWS: usize>(activations: &[u32], weights: &[Line], sums: &mu
         }
         store(&acc, half, sums);
     }
+}
+
+#[target_feature(enable = "avx2,fma,avxvnni")]
+fn vnni_tile<const ROWS: usize>(activations: &[u32], weights: &[Line], sums: &mut Sums) {
+    let steps = check_int8(activations, weights, ROWS);
+    let a = activations.as_ptr().cast::<i32>();
+    let w = weights[LINES..].as_ptr().cast::<u32>();
+    for half in 0..LINES {
+        let mut acc = [begin(weights, half); ROWS];
+        for step in 0..steps {
+            // SAFETY: as in `f32_tile`, by `check_int8`.
+            unsafe {
+                let w = w.add(step * COLUMNS + half * 16).cast::<__m256i>();
+                let w = [_mm256_load_si256(w), _mm256_load_si256(w.add(1))];
+                for (row, acc) in acc.iter_mut().enumerate() {
+                    let x = _mm256_set1_epi32(*a.add(row * STRIDE + step));
+                    acc[0] = _mm256_dpbusd_avx_epi32(acc[0], x, w[0]);
+                    acc[1] = _mm256_dpbusd_avx_epi32(acc[1], x, w[1]);
+                }
+            }
+        }
+        store(&acc.map(|acc| acc.map(|sum| _mm256_cvtepi32_ps(sum))), half, sums);
+    }
+}
+
+/// Bytes are widened to 16 bits, the even and the odd ones apart: products of pairs of bytes in 16 bits, which
+/// this CPU has, overflow.
+#[target_feature(enable = "avx2,fma")]
+fn int8_tile<const ROWS: usize>(activations: &[u32], weights: &[Line], sums: &mut Sums) {
+    let steps = check_int8(activations, weights, ROWS);
+    let a = activations.as_ptr().cast::<i32>();
+    let w = weights[LINES..].as_ptr().cast::<u32>();
+    let low = _mm256_set1_epi16(0x00ff);
+    for half in 0..LINES {
+        let mut acc = [begin(weights, half); ROWS];
+        for step in 0..steps {
+            // SAFETY: as in `f32_tile`, by `check_int8`.
+            unsafe {
+                let w = w.add(step * COLUMNS + half * 16).cast::<__m256i>();
+                let w = [_mm256_load_si256(w), _mm256_load_si256(w.add(1))];
+                let even = w.map(|w| _mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(w)));
+                let odd = w.map(|w| _mm256_srai_epi16::<8>(w));
+                for (row, acc) in acc.iter_mut().enumerate() {
+                    let x = _mm256_set1_epi32(*a.add(row * STRIDE + step));
+                    let (x, y) = (_mm256_and_si256(x, low), _mm256_srli_epi16::<8>(x));
+                    for ((acc, even), odd) in acc.iter_mut().zip(even).zip(odd) {
+                        let products = _mm256_add_epi32(_mm256_madd_epi16(x, even), _mm256_madd_epi16(y, odd));
+                        *acc = _mm256_add_epi32(*acc, products);
+                    }
+                }
+            }
+        }
+        store(&acc.map(|acc| acc.map(|sum| _mm256_cvtepi32_ps(sum))), half, sums);
+    }
+}
+
+/// What the sums of a block of int8 begin with.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn begin(weights: &[Line], half: usize) -> [__m256i; 2] {
+    let words = &weights[half].0;
+    // SAFETY: half a line is as long as a register, and aligned.
+    [&words[..8], &words[8..]].map(|words| unsafe { _mm256_load_si256(words.as_ptr().cast()) })
 }
 
 #[inline]

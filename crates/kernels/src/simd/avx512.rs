@@ -2,13 +2,14 @@
 
 use std::arch::x86_64::*;
 
-use super::{Kernel, Line, STRIDE, Sums, check, tiles};
-use crate::panels::{COLUMNS, Precision};
+use super::{Epilogue, Kernel, Line, STRIDE, Sums, check, check_int8, tiles};
+use crate::panels::{COLUMNS, LINES, Precision};
 
 pub(super) fn kernel(precision: Precision) -> Kernel {
     let (tiles, words) = match precision {
         Precision::F32 => (tiles!(f32_tile: 1 2 3 4 5 6 7 8 9 10 11 12), 1),
         Precision::Bf16 => (tiles!(widened_tile: 1 2 3 4 5 6 7 8 9 10 11 12), 2),
+        Precision::Int8 => (tiles!(int8_tile: 1 2 3 4 5 6 7 8 9 10 11 12), 1),
     };
     Kernel { tiles, encode, finish, words }
 }
@@ -18,14 +19,19 @@ pub(super) fn kernel_bf16() -> Kernel {
     Kernel { tiles: tiles!(bf16_tile: 1 2 3 4 5 6 7 8 9 10 11 12), encode: encode_bf16, finish, words: 1 }
 }
 
+/// Products of 8-bit integers, four at a time.
+pub(super) fn kernel_vnni() -> Kernel {
+    Kernel { tiles: tiles!(vnni_tile: 1 2 3 4 5 6 7 8 9 10 11 12), encode, finish, words: 1 }
+}
+
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 fn encode(values: &[f32], words: &mut [u32]) {
     super::encode_f32(values, words);
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-fn finish(sums: &[f32; COLUMNS], out: &mut [f32], bias: Option<&[f32]>, add: bool) {
-    super::finish(sums, out, bias, add);
+fn finish(sums: &[f32; COLUMNS], out: &mut [f32], epilogue: &Epilogue<'_>) {
+    epilogue.apply(sums, out);
 }
 
 /// Lines that weights are asked for ahead of their use, 2 kB: the CPU's own prefetching stops at the end
@@ -103,6 +109,65 @@ fn bf16_tile<const ROWS: usize>(activations: &[u32], weights: &[Line], sums: &mu
         }
     }
     store(&acc, sums);
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn vnni_tile<const ROWS: usize>(activations: &[u32], weights: &[Line], sums: &mut Sums) {
+    let steps = check_int8(activations, weights, ROWS);
+    let a = activations.as_ptr().cast::<i32>();
+    let mut acc = [begin(weights); ROWS];
+    let weights = &weights[LINES..];
+    for step in 0..steps {
+        prefetch(weights, step);
+        // SAFETY: as in `f32_tile`, by `check_int8`.
+        unsafe {
+            let w = weights.as_ptr().cast::<u32>().add(step * COLUMNS).cast::<__m512i>();
+            let w = [_mm512_load_si512(w), _mm512_load_si512(w.add(1))];
+            for (row, acc) in acc.iter_mut().enumerate() {
+                let x = _mm512_set1_epi32(*a.add(row * STRIDE + step));
+                acc[0] = _mm512_dpbusd_epi32(acc[0], x, w[0]);
+                acc[1] = _mm512_dpbusd_epi32(acc[1], x, w[1]);
+            }
+        }
+    }
+    store(&acc.map(|acc| acc.map(|sum| _mm512_cvtepi32_ps(sum))), sums);
+}
+
+/// Bytes are widened to 16 bits, the even and the odd ones apart: for CPUs without products of bytes.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+fn int8_tile<const ROWS: usize>(activations: &[u32], weights: &[Line], sums: &mut Sums) {
+    let steps = check_int8(activations, weights, ROWS);
+    let a = activations.as_ptr().cast::<i32>();
+    let mut acc = [begin(weights); ROWS];
+    let weights = &weights[LINES..];
+    let low = _mm512_set1_epi16(0x00ff);
+    for step in 0..steps {
+        prefetch(weights, step);
+        // SAFETY: as in `f32_tile`, by `check_int8`.
+        unsafe {
+            let w = weights.as_ptr().cast::<u32>().add(step * COLUMNS).cast::<__m512i>();
+            let w = [_mm512_load_si512(w), _mm512_load_si512(w.add(1))];
+            let even = w.map(|w| _mm512_srai_epi16::<8>(_mm512_slli_epi16::<8>(w)));
+            let odd = w.map(|w| _mm512_srai_epi16::<8>(w));
+            for (row, acc) in acc.iter_mut().enumerate() {
+                let x = _mm512_set1_epi32(*a.add(row * STRIDE + step));
+                let (x, y) = (_mm512_and_si512(x, low), _mm512_srli_epi16::<8>(x));
+                for ((acc, even), odd) in acc.iter_mut().zip(even).zip(odd) {
+                    let products = _mm512_add_epi32(_mm512_madd_epi16(x, even), _mm512_madd_epi16(y, odd));
+                    *acc = _mm512_add_epi32(*acc, products);
+                }
+            }
+        }
+    }
+    store(&acc.map(|acc| acc.map(|sum| _mm512_cvtepi32_ps(sum))), sums);
+}
+
+/// What the sums of a block of int8 begin with.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+fn begin(weights: &[Line]) -> [__m512i; 2] {
+    // SAFETY: lines are as long as the registers, and aligned.
+    [&weights[0], &weights[1]].map(|line| unsafe { _mm512_load_si512(line.0.as_ptr().cast()) })
 }
 
 /// Rounds activations to pairs of bf16.

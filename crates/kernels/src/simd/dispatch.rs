@@ -10,10 +10,10 @@ pub(crate) fn dispatch<R>(isa: Isa, f: impl FnOnce() -> R) -> R {
         Level::Portable => f(),
         // SAFETY: an `Isa` exists only if the CPU has its instructions; so for those below.
         #[cfg(target_arch = "x86_64")]
-        Level::Avx2 => unsafe { avx2(f) },
+        Level::Avx2 | Level::AvxVnni => unsafe { avx2(f) },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
-        Level::Avx512 | Level::Avx512Bf16 => unsafe { avx512(f) },
+        Level::Avx512 | Level::Avx512Vnni | Level::Avx512Bf16 => unsafe { avx512(f) },
     }
 }
 

@@ -9,6 +9,7 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod dispatch;
+mod epilogue;
 mod portable;
 mod region;
 mod words;
@@ -16,6 +17,7 @@ mod words;
 use std::ops::Range;
 
 pub(crate) use dispatch::dispatch;
+pub(crate) use epilogue::{Epilogue, Function};
 pub(crate) use region::{Region, regions};
 pub(crate) use words::{Line, floats, floats_mut, words_mut};
 
@@ -35,8 +37,20 @@ pub(crate) struct Sums([[f32; COLUMNS]; MOST_ROWS]);
 
 impl Sums {
     /// The sums of one row of the tile.
+    #[inline(always)]
     pub(crate) fn row(&self, row: usize) -> &[f32; COLUMNS] {
         &self.0[row]
+    }
+
+    /// Adds `scale · sums` to one row.
+    #[inline(always)]
+    pub(crate) fn add(&mut self, row: usize, sums: &[f32; COLUMNS], scale: f32) {
+        self.0[row].iter_mut().zip(sums).for_each(|(total, sum)| *total += sum * scale);
+    }
+
+    /// Sets all to zero.
+    pub(crate) fn clear(&mut self) {
+        *self = Self::default();
     }
 }
 
@@ -59,11 +73,11 @@ type Tile = unsafe fn(activations: &[u32], weights: &[Line], sums: &mut Sums);
 /// The CPU has the instructions of the kernel. Panics if `words` cannot hold the values.
 type Encode = unsafe fn(values: &[f32], words: &mut [u32]);
 
-/// `out = sums + bias`, or `out += …`, for one row.
+/// Brings the sums of one row to the output, as an [`Epilogue`] says.
 ///
 /// # Safety
 /// The CPU has the instructions of the kernel.
-type Finish = unsafe fn(sums: &[f32; COLUMNS], out: &mut [f32], bias: Option<&[f32]>, add: bool);
+type Finish = unsafe fn(sums: &[f32; COLUMNS], out: &mut [f32], epilogue: &Epilogue<'_>);
 
 /// The functions for one [`Isa`] and one [`Precision`].
 #[derive(Clone, Copy)]
@@ -90,13 +104,15 @@ impl Kernel {
         match (isa.level(), precision) {
             (Level::Portable, precision) => portable::kernel(precision),
             #[cfg(target_arch = "x86_64")]
-            (Level::Avx2, precision) => avx2::kernel(precision),
+            (Level::AvxVnni, Precision::Int8) => avx2::kernel_vnni(),
             #[cfg(target_arch = "x86_64")]
-            (Level::Avx512, precision) => avx512::kernel(precision),
-            #[cfg(target_arch = "x86_64")]
-            (Level::Avx512Bf16, Precision::F32) => avx512::kernel(precision),
+            (Level::Avx2 | Level::AvxVnni, precision) => avx2::kernel(precision),
             #[cfg(target_arch = "x86_64")]
             (Level::Avx512Bf16, Precision::Bf16) => avx512::kernel_bf16(),
+            #[cfg(target_arch = "x86_64")]
+            (Level::Avx512Vnni | Level::Avx512Bf16, Precision::Int8) => avx512::kernel_vnni(),
+            #[cfg(target_arch = "x86_64")]
+            (Level::Avx512 | Level::Avx512Vnni | Level::Avx512Bf16, precision) => avx512::kernel(precision),
         }
     }
 
@@ -122,19 +138,18 @@ impl Kernel {
         unsafe { (self.encode)(values, words) }
     }
 
-    /// Writes the sums of a tile to `rows` and `columns` of the output.
+    /// Brings the sums of a tile to `rows` and `columns` of the output.
     pub(crate) fn finish(
         &self,
         sums: &Sums,
         region: &mut Region<'_>,
         rows: Range<usize>,
         columns: Range<usize>,
-        bias: Option<&[f32]>,
-        add: bool,
+        epilogue: &Epilogue<'_>,
     ) {
         for (sums, row) in sums.0.iter().zip(rows) {
             // SAFETY: as in `tile`.
-            unsafe { (self.finish)(sums, region.row(row, columns.clone()), bias, add) }
+            unsafe { (self.finish)(sums, region.row(row, columns.clone()), epilogue) }
         }
     }
 }
@@ -150,20 +165,12 @@ fn check(activations: &[u32], weights: &[Line], rows: usize, words: usize) -> us
     steps
 }
 
-/// [`Finish`], compiled again for each kernel.
+/// As [`check`], for panels of int8: what the sums begin with stands before the weights.
 #[inline(always)]
-fn finish(sums: &[f32; COLUMNS], out: &mut [f32], bias: Option<&[f32]>, add: bool) {
-    let mut sums = *sums;
-    if let Some(bias) = bias {
-        sums.iter_mut().zip(bias).for_each(|(sum, bias)| *sum += bias);
-    }
-    match (<&mut [f32; COLUMNS]>::try_from(&mut *out), add) {
-        // A whole panel: the compiler sees the length.
-        (Ok(out), true) => out.iter_mut().zip(sums).for_each(|(out, sum)| *out += sum),
-        (Ok(out), false) => *out = sums,
-        (Err(_), true) => out.iter_mut().zip(sums).for_each(|(out, sum)| *out += sum),
-        (Err(_), false) => out.iter_mut().zip(sums).for_each(|(out, sum)| *out = sum),
-    }
+fn check_int8(activations: &[u32], weights: &[Line], rows: usize) -> usize {
+    let begin = weights.first_chunk::<LINES>().is_some();
+    assert!(begin, "a block of int8 without what its sums begin with");
+    check(activations, &weights[LINES..], rows, 1)
 }
 
 /// [`Encode`] for kernels that multiply in f32, compiled again for each.

@@ -1,15 +1,20 @@
 //! Kernels that the compiler vectorises for what every CPU of the target has. No `unsafe` code.
 
-use super::{Kernel, STRIDE, Sums, check, encode_f32, finish, tiles};
-use crate::panels::{LINES, Precision};
+use super::{Epilogue, Kernel, STRIDE, Sums, check, check_int8, encode_f32, tiles};
+use crate::panels::{COLUMNS, LINES, Precision};
 use crate::simd::Line;
 
 pub(super) fn kernel(precision: Precision) -> Kernel {
     let (tiles, words) = match precision {
         Precision::F32 => (tiles!(f32_tile: 1 2 3 4), 1),
         Precision::Bf16 => (tiles!(bf16_tile: 1 2 3 4), 2),
+        Precision::Int8 => (tiles!(int8_tile: 1 2 3 4), 1),
     };
     Kernel { tiles, encode: encode_f32, finish, words }
+}
+
+fn finish(sums: &[f32; COLUMNS], out: &mut [f32], epilogue: &Epilogue<'_>) {
+    epilogue.apply(sums, out);
 }
 
 /// One rounding where the target has the instruction, two elsewhere: a call of the C library's `fmaf`
@@ -59,6 +64,28 @@ fn bf16_tile<const ROWS: usize>(activations: &[u32], weights: &[Line], sums: &mu
         }
         for (sums, acc) in sums.0.iter_mut().zip(acc) {
             sums[half * 16..][..16].copy_from_slice(&acc);
+        }
+    }
+}
+
+/// Products of bytes, in 32 bits.
+fn int8_tile<const ROWS: usize>(activations: &[u32], weights: &[Line], sums: &mut Sums) {
+    let steps = check_int8(activations, weights, ROWS);
+    let rows: [&[u32]; ROWS] = std::array::from_fn(|row| &activations[row * STRIDE..][..steps]);
+    for half in 0..LINES {
+        let mut acc = [weights[half].0.map(u32::cast_signed); ROWS];
+        for step in 0..steps {
+            let words = weights[(step + 1) * LINES + half].0;
+            for byte in 0..4 {
+                let weights = words.map(|word| (word << (24 - 8 * byte)).cast_signed() >> 24);
+                for (acc, row) in acc.iter_mut().zip(rows) {
+                    let x = (row[step] >> (8 * byte) & 0xff).cast_signed();
+                    acc.iter_mut().zip(weights).for_each(|(acc, weight)| *acc += x * weight);
+                }
+            }
+        }
+        for (sums, acc) in sums.0.iter_mut().zip(acc) {
+            sums[half * 16..][..16].copy_from_slice(&acc.map(|sum| sum as f32));
         }
     }
 }

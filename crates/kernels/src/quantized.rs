@@ -1,0 +1,141 @@
+//! Activations rounded to 8 bits.
+
+use rayon::prelude::*;
+
+use crate::isa::Isa;
+use crate::panels::INT8_BLOCK;
+use crate::simd::dispatch;
+
+/// Inputs that share a scale.
+const GROUP: usize = 4 * INT8_BLOCK;
+/// Values that are worth a task of their own.
+const TASK: usize = 1 << 16;
+
+/// Rows of activations as bytes, 128 too large: 1 to 255.
+#[derive(Default)]
+pub(crate) struct Quantized {
+    words: Vec<u32>,
+    scales: Vec<f32>,
+    /// Words of a row.
+    width: usize,
+    /// Scales of a row.
+    groups: usize,
+}
+
+impl Quantized {
+    /// Rounds `rows` rows of `x`; each group of a row by its own largest magnitude, so that a row does not
+    /// depend on the others.
+    pub(crate) fn set(&mut self, isa: Isa, x: &[f32], rows: usize) {
+        let inputs = x.len() / rows.max(1);
+        self.width = inputs.div_ceil(4);
+        self.groups = inputs.div_ceil(GROUP);
+        // What was there before is written over.
+        self.words.resize(rows * self.width, 0);
+        self.scales.resize(rows * self.groups, 0.0);
+        if inputs == 0 {
+            return;
+        }
+        let at_once = (TASK / inputs).max(1);
+        let rows = x.par_chunks(inputs * at_once);
+        let words = self.words.par_chunks_mut(self.width * at_once);
+        let scales = self.scales.par_chunks_mut(self.groups * at_once);
+        rows.zip(words).zip(scales).for_each(|((x, words), scales)| {
+            dispatch(
+                isa,
+                #[inline(always)]
+                || {
+                    let rows = x.chunks_exact(inputs).zip(words.chunks_exact_mut(self.width));
+                    for ((x, words), scales) in rows.zip(scales.chunks_exact_mut(self.groups)) {
+                        let groups = x.chunks(GROUP).zip(words.chunks_mut(INT8_BLOCK));
+                        for ((x, words), scale) in groups.zip(scales) {
+                            *scale = round(x, words);
+                        }
+                    }
+                },
+            );
+        });
+    }
+
+    /// Words of one row.
+    pub(crate) fn words(&self, row: usize) -> &[u32] {
+        &self.words[row * self.width..][..self.width]
+    }
+
+    /// The scale of a group of one row.
+    pub(crate) fn scale(&self, row: usize, group: usize) -> f32 {
+        self.scales[row * self.groups + group]
+    }
+}
+
+/// Rounds a group, and gives what its integers are to be multiplied with: NaN if any value is not finite.
+#[inline(always)]
+fn round(x: &[f32], words: &mut [u32]) -> f32 {
+    // Added to a value, its integer stands in the low bits; 128 more make it unsigned.
+    const SHIFT: f32 = 12_582_912.0 + 128.0;
+    const LANES: usize = 32;
+    let mut most = [0f32; LANES];
+    let mut nothing = [0f32; LANES];
+    let (chunks, rest) = x.as_chunks::<LANES>();
+    for chunk in chunks {
+        for ((most, nothing), x) in most.iter_mut().zip(&mut nothing).zip(chunk) {
+            let size = x.abs();
+            *most = if size > *most { size } else { *most };
+            *nothing += x * 0.0;
+        }
+    }
+    for ((most, nothing), x) in most.iter_mut().zip(&mut nothing).zip(rest) {
+        *most = most.max(x.abs());
+        *nothing += x * 0.0;
+    }
+    // 0, or NaN where a value is not finite.
+    let nothing: f32 = nothing.iter().sum();
+    let most = most.iter().fold(0f32, |a, b| a.max(*b));
+    let inverse = if most > 0.0 { 127.0 / most } else { 0.0 };
+    let byte = |x: f32| (x * inverse + SHIFT).to_bits() & 0xff;
+    let (whole, rest) = x.as_chunks::<4>();
+    for (word, [a, b, c, d]) in words.iter_mut().zip(whole) {
+        *word = byte(*a) | byte(*b) << 8 | byte(*c) << 16 | byte(*d) << 24;
+    }
+    if let (Some(word), true) = (words.get_mut(whole.len()), !rest.is_empty()) {
+        *word = rest.iter().rev().fold(0, |word, x| word << 8 | byte(*x));
+    }
+    most / 127.0 + nothing
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_come_back_within_half_a_step() {
+        for inputs in [1, 3, 4, 5, 100, 512, 513, 1500] {
+            let x: Vec<f32> = (0..3 * inputs).map(|at| ((at * 7919 % 1013) as f32 - 500.0) * 0.01).collect();
+            for isa in Isa::available() {
+                let mut quantized = Quantized::default();
+                quantized.set(isa, &x, 3);
+                for row in 0..3 {
+                    let bytes: Vec<u8> = quantized.words(row).iter().flat_map(|word| word.to_le_bytes()).collect();
+                    for (at, value) in x[row * inputs..][..inputs].iter().enumerate() {
+                        let scale = quantized.scale(row, at / GROUP);
+                        let back = (f32::from(bytes[at]) - 128.0) * scale;
+                        assert!((back - value).abs() <= 0.5001 * scale, "{isa} {inputs} {at}: {back}, not {value}");
+                    }
+                    assert!(bytes[inputs..].iter().all(|byte| *byte == 0));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_finite_is_told_by_the_scale() {
+        let mut quantized = Quantized::default();
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let mut x = vec![1.0; 3 * 40];
+            x[40 + 39] = bad;
+            quantized.set(Isa::best(), &x, 3);
+            assert_eq!([0, 1, 2].map(|row| quantized.scale(row, 0).is_nan()), [false, true, false]);
+        }
+        quantized.set(Isa::best(), &[0.0; 8], 1);
+        assert_eq!(quantized.scale(0, 0), 0.0);
+    }
+}
