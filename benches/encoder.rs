@@ -35,10 +35,13 @@ fn main() {
     };
     let cpu = |spec: fn() -> ModelSpec, dtype| move || candle::load(&spec(), "cpu", dtype, &Cancel::never()).unwrap();
     run("minilm f32", &cpu(support::minilm, Dtype::Float32), &["1 x 16", "1 x 128", "8 x 128", "mixed"]);
+    run("minilm bf16", &cpu(support::minilm, Dtype::Bfloat16), &["1 x 16", "1 x 128", "8 x 128", "mixed"]);
+    run("minilm int8", &cpu(support::minilm, Dtype::Int8), &["1 x 16", "1 x 128", "8 x 128", "mixed"]);
     run("minilm f32, Candle's operations", &|| generic(&support::minilm()), &["8 x 128", "mixed"]);
     let all = ["1 x 16", "1 x 128", "8 x 128", "1 x 512", "mixed", "1 x 2048", "1 x 8192"];
     run("qwen2 f32", &cpu(support::qwen2_half_b, Dtype::Float32), &all);
-    run("qwen2 bf16", &cpu(support::qwen2_half_b, Dtype::Bfloat16), &["1 x 16", "8 x 128", "mixed"]);
+    run("qwen2 bf16", &cpu(support::qwen2_half_b, Dtype::Bfloat16), &all);
+    run("qwen2 int8", &cpu(support::qwen2_half_b, Dtype::Int8), &all);
     run("qwen2 f32, Candle's operations", &|| generic(&support::qwen2_half_b()), &["8 x 128", "mixed"]);
 }
 

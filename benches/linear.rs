@@ -1,7 +1,7 @@
 //! Linear layers: billions of operations a second, and the share of this core's peak.
 //!
 //! `RAYON_NUM_THREADS=1 cargo bench -p embedding-engine-kernels` measures one core: first what it can
-//! multiply at most from registers, by type, then layers at the shapes of real models, in f32 beside `gemm`.
+//! multiply at most from registers, by type, then layers at the shapes of real models, with `gemm` (f32) beside.
 //! All that is compared runs in turns, and medians are shown, so that other jobs on the machine disturb
 //! all alike. Words after `--` select shapes, such as `-- minilm`.
 
@@ -41,56 +41,59 @@ fn main() {
             None => println!("peak of one core, {name}: no instructions for it"),
         }
     }
-    // Without products of bf16 its weights are widened, and the peak is that of f32.
-    let peaks = [peaks[0], peaks[1].or(peaks[0])].map(|peak| peak.unwrap_or(f64::NAN) * threads as f64);
+    // Without products of its own a type is widened, and its peak is that of f32.
+    let peaks = [peaks[0], peaks[1].or(peaks[0]), peaks[2].or(peaks[0])];
+    let peaks = peaks.map(|peak| peak.unwrap_or(f64::NAN) * threads as f64);
+    println!("kernels: {}; GOP/s, share of the peak of {threads} cores, f32 as times gemm's speed\n", Isa::best());
     println!(
-        "kernels: {}; GOP/s, share of the peak of {threads} cores in f32 and bf16, times gemm's speed\n",
-        Isa::best()
-    );
-    println!(
-        "{:<20} {:>5}  {:>5} {:>5}  {:>5} {:>5}  {:>5} {:>6}",
-        "layer", "rows", "f32", "", "bf16", "", "gemm", "f32/"
+        "{:<20} {:>5}  {:>5} {:>5}  {:>5} {:>5}  {:>5} {:>5}  {:>5} {:>6}",
+        "layer", "rows", "f32", "", "bf16", "", "int8", "", "gemm", "f32/"
     );
     for (name, outputs, inputs) in SHAPES {
         if !words.is_empty() && !words.iter().any(|word| name.contains(word)) {
             continue;
         }
         let weights: Vec<f32> = (0..outputs * inputs).map(|at| (at * 7919 % 1013) as f32 / 1013.0 - 0.5).collect();
-        let [f32, bf16] =
-            [Precision::F32, Precision::Bf16].map(|precision| layer(&weights, outputs, inputs, precision));
+        let layers = [Precision::F32, Precision::Bf16, Precision::Int8]
+            .map(|precision| layer(&weights, outputs, inputs, precision, name.contains("gate")));
         for rows in [1, 4, 16, 64, 256, 1024] {
             let x: Vec<f32> = (0..rows * inputs).map(|at| (at * 104_729 % 997) as f32 / 997.0 - 0.5).collect();
             let mut out = vec![0f32; rows * outputs];
-            let mut time = [const { Vec::new() }; 3];
+            let mut time = [const { Vec::new() }; 4];
             let begin = Instant::now();
             while time[0].len() < 5 || begin.elapsed().as_secs_f64() < 0.6 {
                 for (which, time) in time.iter_mut().enumerate() {
                     let start = Instant::now();
-                    match which {
-                        0 => f32.forward(&x, rows, &mut out, Output::Replace),
-                        1 => bf16.forward(&x, rows, &mut out, Output::Replace),
-                        _ => gemm(&x, &weights, rows, outputs, inputs, &mut out),
+                    match layers.get(which) {
+                        Some(layer) => layer.forward(&x, rows, &mut out[..rows * layer.outputs()], Output::Replace),
+                        None => gemm(&x, &weights, rows, outputs, inputs, &mut out),
                     }
                     time.push(start.elapsed().as_secs_f64());
                     std::hint::black_box(&mut out);
                 }
             }
-            let [f32, bf16, gemm] = time.map(|mut time| {
+            let [f32, bf16, int8, gemm] = time.map(|mut time| {
                 time.sort_by(f64::total_cmp);
                 (2 * rows * outputs * inputs) as f64 / time[time.len() / 2] / 1e9
             });
+            let share = |speed: f64, which: usize| format!("{speed:>5.0} {:>4.0}%", 100.0 * speed / peaks[which]);
             println!(
-                "{name:<20} {rows:>5}  {f32:>5.0} {:>4.0}%  {bf16:>5.0} {:>4.0}%  {gemm:>5.0} {:>5.2}x",
-                100.0 * f32 / peaks[0],
-                100.0 * bf16 / peaks[1],
+                "{name:<20} {rows:>5}  {}  {}  {}  {gemm:>5.0} {:>5.2}x",
+                share(f32, 0),
+                share(bf16, 1),
+                share(int8, 2),
                 f32 / gemm
             );
         }
     }
 }
 
-fn layer(weights: &[f32], outputs: usize, inputs: usize, precision: Precision) -> Linear {
-    let mut layer = Linear::zeros(outputs, inputs, precision).unwrap();
+/// A gated one gives half as many results, and computes SiLU and the product as well.
+fn layer(weights: &[f32], outputs: usize, inputs: usize, precision: Precision, gated: bool) -> Linear {
+    let mut layer = match gated {
+        true => Linear::gated(outputs / 2, inputs, precision).unwrap(),
+        false => Linear::zeros(outputs, inputs, precision).unwrap(),
+    };
     let read = |output: usize, row: &mut [f32]| {
         row.copy_from_slice(&weights[output * inputs..][..inputs]);
         Ok::<(), Infallible>(())

@@ -38,12 +38,11 @@ pub enum Activation {
     Sigmoid,
 }
 
-/// A linear layer `y = f(x · Wᵀ + bias)` whose weights are packed for the kernels.
+/// A linear layer `y = x · Wᵀ + bias` whose weights are packed for the kernels.
 pub struct Linear {
     panels: Panels,
     /// As the panels have their columns.
     bias: Option<Vec<[f32; COLUMNS]>>,
-    activation: Activation,
     isa: Isa,
 }
 
@@ -66,7 +65,7 @@ impl Linear {
     }
 
     fn with_panels(panels: Panels) -> Result<Self, TryReserveError> {
-        Ok(Linear { panels, bias: None, activation: Activation::Identity, isa: Isa::best() })
+        Ok(Linear { panels, bias: None, isa: Isa::best() })
     }
 
     /// Sets all weights: `read(row, weights)` fills in the `inputs` weights of one row of the matrix. It is
@@ -90,15 +89,6 @@ impl Linear {
         let panels = (0..self.panels.count()).map(|panel| std::array::from_fn(|column| value(panel, column)));
         let bias = Some(panels.collect());
         Linear { bias, ..self }
-    }
-
-    /// The same layer with a function of its results.
-    ///
-    /// # Panics
-    /// If the layer is gated: it has its own.
-    pub fn with_activation(self, activation: Activation) -> Self {
-        assert!(!self.panels.is_gated(), "a gated layer has an activation of its own");
-        Linear { activation, ..self }
     }
 
     /// The same layer on other instructions than the best: for tests and measurements.
@@ -137,14 +127,22 @@ impl Linear {
     /// # Panics
     /// If `x` has not `rows · inputs` values or `out` not `rows · outputs`.
     pub fn forward(&self, x: &[f32], rows: usize, out: &mut [f32], output: Output) {
+        self.run(x, rows, out, output, Activation::Identity);
+    }
+
+    /// As [`Linear::forward`], and then `activation` of each result, which replaces what `out` holds.
+    ///
+    /// # Panics
+    /// As there; and if the layer is gated: it has a function of its own.
+    pub fn forward_activated(&self, x: &[f32], rows: usize, out: &mut [f32], activation: Activation) {
+        assert!(!self.panels.is_gated(), "a gated layer has an activation of its own");
+        self.run(x, rows, out, Output::Replace, activation);
+    }
+
+    fn run(&self, x: &[f32], rows: usize, out: &mut [f32], output: Output, activation: Activation) {
         assert!(x.len() == rows * self.inputs(), "x has {} values, not {rows} × {}", x.len(), self.inputs());
         assert!(out.len() == rows * self.outputs(), "out has {} values, not {rows} × {}", out.len(), self.outputs());
-        let layer = schedule::Layer {
-            panels: &self.panels,
-            bias: self.bias.as_deref(),
-            activation: self.activation,
-            isa: self.isa,
-        };
+        let layer = schedule::Layer { panels: &self.panels, bias: self.bias.as_deref(), activation, isa: self.isa };
         layer.run(x, rows, out, output);
     }
 }
@@ -157,7 +155,6 @@ impl fmt::Debug for Linear {
             .field("precision", &self.precision())
             .field("gated", &self.panels.is_gated())
             .field("bias", &self.bias.is_some())
-            .field("activation", &self.activation)
             .field("isa", &self.isa)
             .finish()
     }

@@ -14,9 +14,9 @@ const TASK: usize = 1 << 16;
 /// Rows of activations as bytes, 128 too large: 1 to 255.
 #[derive(Default)]
 pub(crate) struct Quantized {
-    words: Vec<u32>,
+    bytes: Vec<u8>,
     scales: Vec<f32>,
-    /// Words of a row.
+    /// Bytes of a row: whole words.
     width: usize,
     /// Scales of a row.
     groups: usize,
@@ -27,28 +27,28 @@ impl Quantized {
     /// depend on the others.
     pub(crate) fn set(&mut self, isa: Isa, x: &[f32], rows: usize) {
         let inputs = x.len() / rows.max(1);
-        self.width = inputs.div_ceil(4);
+        self.width = inputs.next_multiple_of(4);
         self.groups = inputs.div_ceil(GROUP);
         // What was there before is written over.
-        self.words.resize(rows * self.width, 0);
+        self.bytes.resize(rows * self.width, 0);
         self.scales.resize(rows * self.groups, 0.0);
         if inputs == 0 {
             return;
         }
         let at_once = (TASK / inputs).max(1);
         let rows = x.par_chunks(inputs * at_once);
-        let words = self.words.par_chunks_mut(self.width * at_once);
+        let bytes = self.bytes.par_chunks_mut(self.width * at_once);
         let scales = self.scales.par_chunks_mut(self.groups * at_once);
-        rows.zip(words).zip(scales).for_each(|((x, words), scales)| {
+        rows.zip(bytes).zip(scales).for_each(|((x, bytes), scales)| {
             dispatch(
                 isa,
                 #[inline(always)]
                 || {
-                    let rows = x.chunks_exact(inputs).zip(words.chunks_exact_mut(self.width));
-                    for ((x, words), scales) in rows.zip(scales.chunks_exact_mut(self.groups)) {
-                        let groups = x.chunks(GROUP).zip(words.chunks_mut(INT8_BLOCK));
-                        for ((x, words), scale) in groups.zip(scales) {
-                            *scale = round(x, words);
+                    let rows = x.chunks_exact(inputs).zip(bytes.chunks_exact_mut(self.width));
+                    for ((x, bytes), scales) in rows.zip(scales.chunks_exact_mut(self.groups)) {
+                        let groups = x.chunks(GROUP).zip(bytes.chunks_mut(GROUP));
+                        for ((x, bytes), scale) in groups.zip(scales) {
+                            *scale = round(x, bytes);
                         }
                     }
                 },
@@ -56,9 +56,9 @@ impl Quantized {
         });
     }
 
-    /// Words of one row.
-    pub(crate) fn words(&self, row: usize) -> &[u32] {
-        &self.words[row * self.width..][..self.width]
+    /// Bytes of one row; those that fill the last word are zero.
+    pub(crate) fn bytes(&self, row: usize) -> &[u8] {
+        &self.bytes[row * self.width..][..self.width]
     }
 
     /// The scale of a group of one row.
@@ -69,7 +69,7 @@ impl Quantized {
 
 /// Rounds a group, and gives what its integers are to be multiplied with: NaN if any value is not finite.
 #[inline(always)]
-fn round(x: &[f32], words: &mut [u32]) -> f32 {
+fn round(x: &[f32], bytes: &mut [u8]) -> f32 {
     // Added to a value, its integer stands in the low bits; 128 more make it unsigned.
     const SHIFT: f32 = 12_582_912.0 + 128.0;
     const LANES: usize = 32;
@@ -91,14 +91,11 @@ fn round(x: &[f32], words: &mut [u32]) -> f32 {
     let nothing: f32 = nothing.iter().sum();
     let most = most.iter().fold(0f32, |a, b| a.max(*b));
     let inverse = if most > 0.0 { 127.0 / most } else { 0.0 };
-    let byte = |x: f32| (x * inverse + SHIFT).to_bits() & 0xff;
-    let (whole, rest) = x.as_chunks::<4>();
-    for (word, [a, b, c, d]) in words.iter_mut().zip(whole) {
-        *word = byte(*a) | byte(*b) << 8 | byte(*c) << 16 | byte(*d) << 24;
+    let (bytes, beyond) = bytes.split_at_mut(x.len());
+    for (byte, x) in bytes.iter_mut().zip(x) {
+        *byte = (x * inverse + SHIFT).to_bits() as u8;
     }
-    if let (Some(word), true) = (words.get_mut(whole.len()), !rest.is_empty()) {
-        *word = rest.iter().rev().fold(0, |word, x| word << 8 | byte(*x));
-    }
+    beyond.fill(0);
     most / 127.0 + nothing
 }
 
@@ -114,7 +111,7 @@ mod tests {
                 let mut quantized = Quantized::default();
                 quantized.set(isa, &x, 3);
                 for row in 0..3 {
-                    let bytes: Vec<u8> = quantized.words(row).iter().flat_map(|word| word.to_le_bytes()).collect();
+                    let bytes = quantized.bytes(row);
                     for (at, value) in x[row * inputs..][..inputs].iter().enumerate() {
                         let scale = quantized.scale(row, at / GROUP);
                         let back = (f32::from(bytes[at]) - 128.0) * scale;

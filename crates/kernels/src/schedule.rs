@@ -11,9 +11,9 @@ use rayon::prelude::*;
 
 use crate::isa::Isa;
 use crate::linear::{Activation, Output};
-use crate::panels::{COLUMNS, Panels, Precision};
+use crate::panels::{COLUMNS, INT8_BLOCK, Panels, Precision};
 use crate::quantized::Quantized;
-use crate::simd::{Epilogue, Function, Kernel, Line, Region, STRIDE, Sums, dispatch, regions, words_mut};
+use crate::simd::{Epilogue, Function, Kernel, Line, MOST_ROWS, Place, Region, STRIDE, Sums, regions, words_mut};
 
 /// Rows of a task. With [`CHUNK_WORDS`] 400 kB of activations: they fit the L2 cache, with a panel beside.
 const TASK_ROWS: usize = 96;
@@ -161,7 +161,11 @@ impl Call<'_> {
                         let inputs = chunk.start * per_word..width.min(chunk.end * per_word);
                         self.kernel.encode(&x[row * width..][inputs], words);
                     }
-                    Input::Quantized(x) => words.copy_from_slice(&x.words(row)[chunk.clone()]),
+                    Input::Quantized(x) => {
+                        let bytes = &x.bytes(row)[4 * chunk.start..4 * chunk.end];
+                        let fours = bytes.as_chunks::<4>().0;
+                        words.iter_mut().zip(fours).for_each(|(word, four)| *word = u32::from_le_bytes(*four));
+                    }
                 }
             }
         }
@@ -182,9 +186,11 @@ impl Call<'_> {
         let (mut sums, mut total) = (Sums::default(), Sums::default());
         for tile in 0..tiles {
             let tile = crate::schedule::part(rows.len(), tiles, tile);
-            let sums = self.tile(scratch, &rows, tile.clone(), panel, part.clone(), [&mut sums, &mut total]);
             let first = rows.start + tile.start;
-            self.kernel.finish(sums, region, first..first + tile.len(), columns.clone(), &epilogue);
+            region.prefetch(first..first + tile.len(), columns.clone());
+            let sums = self.tile(scratch, &rows, tile.clone(), panel, part.clone(), [&mut sums, &mut total]);
+            let place = Place { region, rows: first..first + tile.len(), columns: columns.clone() };
+            self.kernel.finish(sums, place, &epilogue);
         }
     }
 
@@ -203,29 +209,33 @@ impl Call<'_> {
             let (chunk, at) = ((steps.start - part.start) / self.chunk(), (steps.start - part.start) % self.chunk());
             &scratch[(chunk * rows.len() + tile.start) * ROW_LINES + at * self.kernel.words() / 16..]
         };
-        let alone = part.len() <= self.chunk() && !part.is_empty();
-        if let (Input::Floats(_), true) = (&self.x, alone) {
-            self.kernel.tile(activations(&part), tile.len(), panels.block(panel, part.clone()), sums);
-            return sums;
-        }
-        total.clear();
-        for chunk in part.clone().step_by(self.chunk()) {
-            for block in panels.blocks(chunk..part.end.min(chunk + self.chunk())) {
-                self.kernel.tile(activations(&block), tile.len(), panels.block(panel, block.clone()), sums);
-                let group = block.start / crate::panels::INT8_BLOCK;
-                dispatch(
-                    self.layer.isa,
-                    #[inline(always)]
-                    || {
-                        for row in 0..tile.len() {
-                            let scale = match self.x {
-                                Input::Floats(_) => 1.0,
-                                Input::Quantized(x) => x.scale(rows.start + tile.start + row, group),
-                            };
-                            total.add(row, sums.row(row), scale);
-                        }
-                    },
-                );
+        let multiply = |steps: Range<usize>, sums: &mut Sums| {
+            self.kernel.tile(activations(&steps), tile.len(), panels.block(panel, steps), sums);
+        };
+        let chunks = part.clone().step_by(self.chunk()).map(|from| from..part.end.min(from + self.chunk()));
+        match &self.x {
+            // Blocks of floats are as long as chunks.
+            Input::Floats(_) if part.len() <= self.chunk() => {
+                multiply(part.clone(), sums);
+                return sums;
+            }
+            Input::Floats(_) => {
+                for chunk in chunks {
+                    multiply(chunk.clone(), sums);
+                    self.kernel.accumulate(total, sums, &[1.0; MOST_ROWS][..tile.len()], chunk.start > part.start);
+                }
+            }
+            Input::Quantized(_) if part.is_empty() => *total = Sums::default(),
+            Input::Quantized(x) => {
+                let mut scales = [0f32; MOST_ROWS];
+                let scales = &mut scales[..tile.len()];
+                for block in chunks.flat_map(|chunk| panels.blocks(chunk)) {
+                    multiply(block.clone(), sums);
+                    for (row, scale) in scales.iter_mut().enumerate() {
+                        *scale = x.scale(rows.start + tile.start + row, block.start / INT8_BLOCK);
+                    }
+                    self.kernel.accumulate(total, sums, scales, block.start > part.start);
+                }
             }
         }
         total

@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Epilogue, Kernel, Line, STRIDE, Sums, check, check_int8, tiles};
+use super::{Epilogue, Kernel, Line, Place, STRIDE, Sums, check, check_int8, tiles};
 use crate::panels::{COLUMNS, LINES, Precision};
 
 pub(super) fn kernel(precision: Precision) -> Kernel {
@@ -11,12 +11,12 @@ pub(super) fn kernel(precision: Precision) -> Kernel {
         Precision::Bf16 => (tiles!(bf16_tile: 1 2 3 4 5 6), 2),
         Precision::Int8 => (tiles!(int8_tile: 1 2 3 4), 1),
     };
-    Kernel { tiles, encode, finish, words }
+    Kernel { tiles, encode, accumulate, finish, words }
 }
 
 /// Products of 8-bit integers, four at a time.
 pub(super) fn kernel_vnni() -> Kernel {
-    Kernel { tiles: tiles!(vnni_tile: 1 2 3 4 5 6), encode, finish, words: 1 }
+    Kernel { tiles: tiles!(vnni_tile: 1 2 3 4 5 6), encode, accumulate, finish, words: 1 }
 }
 
 #[target_feature(enable = "avx2,fma")]
@@ -24,9 +24,29 @@ fn encode(values: &[f32], words: &mut [u32]) {
     super::encode_f32(values, words);
 }
 
+/// Written out, as that for AVX-512.
 #[target_feature(enable = "avx2,fma")]
-fn finish(sums: &[f32; COLUMNS], out: &mut [f32], epilogue: &Epilogue<'_>) {
-    epilogue.apply(sums, out);
+fn accumulate(total: &mut Sums, sums: &Sums, scales: &[f32], add: bool) {
+    for ((total, sums), scale) in total.0.iter_mut().zip(&sums.0).zip(scales) {
+        let scale = _mm256_set1_ps(*scale);
+        for part in 0..COLUMNS / 8 {
+            // SAFETY: a row of sums has four registers.
+            unsafe {
+                let (total, sums) = (total.as_mut_ptr().add(8 * part), sums.as_ptr().add(8 * part));
+                let sums = _mm256_loadu_ps(sums);
+                let sums = match add {
+                    true => _mm256_fmadd_ps(sums, scale, _mm256_loadu_ps(total)),
+                    false => _mm256_mul_ps(sums, scale),
+                };
+                _mm256_storeu_ps(total, sums);
+            }
+        }
+    }
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn finish(sums: &Sums, place: &mut Place<'_, '_>, epilogue: &Epilogue<'_>) {
+    epilogue.apply(sums, place);
 }
 
 /// Half a panel at a time: the sums of six rows are 12 registers.
@@ -105,7 +125,7 @@ fn vnni_tile<const ROWS: usize>(activations: &[u32], weights: &[Line], sums: &mu
                 }
             }
         }
-        store(&acc.map(|acc| acc.map(|sum| _mm256_cvtepi32_ps(sum))), half, sums);
+        store_integers(&acc, half, sums);
     }
 }
 
@@ -136,7 +156,7 @@ fn int8_tile<const ROWS: usize>(activations: &[u32], weights: &[Line], sums: &mu
                 }
             }
         }
-        store(&acc.map(|acc| acc.map(|sum| _mm256_cvtepi32_ps(sum))), half, sums);
+        store_integers(&acc, half, sums);
     }
 }
 
@@ -158,6 +178,19 @@ fn store<const ROWS: usize>(acc: &[[__m256; 2]; ROWS], half: usize, sums: &mut S
         unsafe {
             _mm256_storeu_ps(sums, acc[0]);
             _mm256_storeu_ps(sums.add(8), acc[1]);
+        }
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn store_integers<const ROWS: usize>(acc: &[[__m256i; 2]; ROWS], half: usize, sums: &mut Sums) {
+    for (sums, acc) in sums.0.iter_mut().zip(acc) {
+        let sums = sums[half * 16..][..16].as_mut_ptr();
+        // SAFETY: as in `store`.
+        unsafe {
+            _mm256_storeu_ps(sums, _mm256_cvtepi32_ps(acc[0]));
+            _mm256_storeu_ps(sums.add(8), _mm256_cvtepi32_ps(acc[1]));
         }
     }
 }

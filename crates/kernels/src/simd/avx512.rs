@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Epilogue, Kernel, Line, STRIDE, Sums, check, check_int8, tiles};
+use super::{Epilogue, Kernel, Line, Place, STRIDE, Sums, check, check_int8, tiles};
 use crate::panels::{COLUMNS, LINES, Precision};
 
 pub(super) fn kernel(precision: Precision) -> Kernel {
@@ -11,17 +11,17 @@ pub(super) fn kernel(precision: Precision) -> Kernel {
         Precision::Bf16 => (tiles!(widened_tile: 1 2 3 4 5 6 7 8 9 10 11 12), 2),
         Precision::Int8 => (tiles!(int8_tile: 1 2 3 4 5 6 7 8 9 10 11 12), 1),
     };
-    Kernel { tiles, encode, finish, words }
+    Kernel { tiles, encode, accumulate, finish, words }
 }
 
 /// Products of bf16, summed in f32: twice as many a cycle as of f32.
 pub(super) fn kernel_bf16() -> Kernel {
-    Kernel { tiles: tiles!(bf16_tile: 1 2 3 4 5 6 7 8 9 10 11 12), encode: encode_bf16, finish, words: 1 }
+    Kernel { tiles: tiles!(bf16_tile: 1 2 3 4 5 6 7 8 9 10 11 12), encode: encode_bf16, accumulate, finish, words: 1 }
 }
 
 /// Products of 8-bit integers, four at a time.
 pub(super) fn kernel_vnni() -> Kernel {
-    Kernel { tiles: tiles!(vnni_tile: 1 2 3 4 5 6 7 8 9 10 11 12), encode, finish, words: 1 }
+    Kernel { tiles: tiles!(vnni_tile: 1 2 3 4 5 6 7 8 9 10 11 12), encode, accumulate, finish, words: 1 }
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
@@ -29,9 +29,29 @@ fn encode(values: &[f32], words: &mut [u32]) {
     super::encode_f32(values, words);
 }
 
+/// Written out: the compiler, left to itself, goes down the columns with gathers and scatters.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-fn finish(sums: &[f32; COLUMNS], out: &mut [f32], epilogue: &Epilogue<'_>) {
-    epilogue.apply(sums, out);
+fn accumulate(total: &mut Sums, sums: &Sums, scales: &[f32], add: bool) {
+    for ((total, sums), scale) in total.0.iter_mut().zip(&sums.0).zip(scales) {
+        let scale = _mm512_set1_ps(*scale);
+        for half in 0..LINES {
+            // SAFETY: a row of sums has two registers.
+            unsafe {
+                let (total, sums) = (total.as_mut_ptr().add(16 * half), sums.as_ptr().add(16 * half));
+                let sums = _mm512_loadu_ps(sums);
+                let sums = match add {
+                    true => _mm512_fmadd_ps(sums, scale, _mm512_loadu_ps(total)),
+                    false => _mm512_mul_ps(sums, scale),
+                };
+                _mm512_storeu_ps(total, sums);
+            }
+        }
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+fn finish(sums: &Sums, place: &mut Place<'_, '_>, epilogue: &Epilogue<'_>) {
+    epilogue.apply(sums, place);
 }
 
 /// Lines that weights are asked for ahead of their use, 2 kB: the CPU's own prefetching stops at the end
@@ -130,7 +150,7 @@ fn vnni_tile<const ROWS: usize>(activations: &[u32], weights: &[Line], sums: &mu
             }
         }
     }
-    store(&acc.map(|acc| acc.map(|sum| _mm512_cvtepi32_ps(sum))), sums);
+    store_integers(&acc, sums);
 }
 
 /// Bytes are widened to 16 bits, the even and the odd ones apart: for CPUs without products of bytes.
@@ -159,7 +179,7 @@ fn int8_tile<const ROWS: usize>(activations: &[u32], weights: &[Line], sums: &mu
             }
         }
     }
-    store(&acc.map(|acc| acc.map(|sum| _mm512_cvtepi32_ps(sum))), sums);
+    store_integers(&acc, sums);
 }
 
 /// What the sums of a block of int8 begin with.
@@ -205,6 +225,19 @@ fn store<const ROWS: usize>(acc: &[[__m512; 2]; ROWS], sums: &mut Sums) {
         unsafe {
             _mm512_storeu_ps(sums, acc[0]);
             _mm512_storeu_ps(sums.add(16), acc[1]);
+        }
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+fn store_integers<const ROWS: usize>(acc: &[[__m512i; 2]; ROWS], sums: &mut Sums) {
+    for (sums, acc) in sums.0.iter_mut().zip(acc) {
+        let sums = sums.as_mut_ptr();
+        // SAFETY: as in `store`.
+        unsafe {
+            _mm512_storeu_ps(sums, _mm512_cvtepi32_ps(acc[0]));
+            _mm512_storeu_ps(sums.add(16), _mm512_cvtepi32_ps(acc[1]));
         }
     }
 }

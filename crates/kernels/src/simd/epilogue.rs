@@ -1,5 +1,6 @@
 //! What happens to sums on their way from registers to the output. No `unsafe` code.
 
+use super::{Place, Sums};
 use crate::linear::Activation;
 use crate::math;
 use crate::panels::COLUMNS;
@@ -24,40 +25,52 @@ pub(crate) enum Function {
 }
 
 impl Epilogue<'_> {
-    /// Compiled again for each kernel.
+    /// [`super::Finish`], compiled again for each kernel.
     #[inline(always)]
-    pub(super) fn apply(&self, sums: &[f32; COLUMNS], out: &mut [f32]) {
-        let mut values = *sums;
-        if let Some(scales) = self.scales {
-            values.iter_mut().zip(scales).for_each(|(value, scale)| *value *= scale);
-        }
-        if let Some(bias) = self.bias {
-            values.iter_mut().zip(bias).for_each(|(value, bias)| *value += bias);
-        }
+    pub(super) fn apply(&self, sums: &Sums, place: &mut Place<'_, '_>) {
         match self.function {
-            Function::Gated => {
+            Function::Gated => self.rows(sums, place, |values, out| {
                 let (gates, others) = values.split_at(COLUMNS / 2);
                 let mut results = [0f32; COLUMNS / 2];
                 for ((result, gate), other) in results.iter_mut().zip(gates).zip(others) {
                     *result = math::silu(*gate) * other;
                 }
-                return write(&results, out, self.add);
-            }
-            Function::Of(Activation::Identity) => {}
-            Function::Of(Activation::Gelu) => each(&mut values, math::gelu),
-            Function::Of(Activation::GeluTanh) => each(&mut values, math::gelu_tanh),
-            Function::Of(Activation::Relu) => each(&mut values, |x| x.max(0.0)),
-            Function::Of(Activation::Silu) => each(&mut values, math::silu),
-            Function::Of(Activation::Tanh) => each(&mut values, math::tanh),
-            Function::Of(Activation::Sigmoid) => each(&mut values, math::sigmoid),
+                write(&results, out, self.add);
+            }),
+            Function::Of(Activation::Identity) => self.each(sums, place, |x| x),
+            Function::Of(Activation::Gelu) => self.each(sums, place, math::gelu),
+            Function::Of(Activation::GeluTanh) => self.each(sums, place, math::gelu_tanh),
+            Function::Of(Activation::Relu) => self.each(sums, place, |x| x.max(0.0)),
+            Function::Of(Activation::Silu) => self.each(sums, place, math::silu),
+            Function::Of(Activation::Tanh) => self.each(sums, place, math::tanh),
+            Function::Of(Activation::Sigmoid) => self.each(sums, place, math::sigmoid),
         }
-        write(&values, out, self.add);
     }
-}
 
-#[inline(always)]
-fn each(values: &mut [f32; COLUMNS], f: impl Fn(f32) -> f32) {
-    values.iter_mut().for_each(|value| *value = f(*value));
+    #[inline(always)]
+    fn each(&self, sums: &Sums, place: &mut Place<'_, '_>, f: impl Fn(f32) -> f32) {
+        self.rows(
+            sums,
+            place,
+            #[inline(always)]
+            |values, out| write(&values.map(|value| f(value)), out, self.add),
+        );
+    }
+
+    /// Hands each row on, multiplied and with its bias.
+    #[inline(always)]
+    fn rows(&self, sums: &Sums, place: &mut Place<'_, '_>, f: impl Fn([f32; COLUMNS], &mut [f32])) {
+        for (sums, row) in sums.0.iter().zip(place.rows.clone()) {
+            let mut values = *sums;
+            if let Some(scales) = self.scales {
+                values.iter_mut().zip(scales).for_each(|(value, scale)| *value *= scale);
+            }
+            if let Some(bias) = self.bias {
+                values.iter_mut().zip(bias).for_each(|(value, bias)| *value += bias);
+            }
+            f(values, place.region.row(row, place.columns.clone()));
+        }
+    }
 }
 
 #[inline(always)]

@@ -29,7 +29,7 @@ use crate::panels::{COLUMNS, LINES, Precision};
 pub(crate) const STRIDE: usize = 1024 + 16;
 
 /// Most rows of any kernel.
-const MOST_ROWS: usize = 12;
+pub(crate) const MOST_ROWS: usize = 12;
 
 /// The sums of a tile.
 #[repr(C, align(64))]
@@ -40,17 +40,6 @@ impl Sums {
     #[inline(always)]
     pub(crate) fn row(&self, row: usize) -> &[f32; COLUMNS] {
         &self.0[row]
-    }
-
-    /// Adds `scale · sums` to one row.
-    #[inline(always)]
-    pub(crate) fn add(&mut self, row: usize, sums: &[f32; COLUMNS], scale: f32) {
-        self.0[row].iter_mut().zip(sums).for_each(|(total, sum)| *total += sum * scale);
-    }
-
-    /// Sets all to zero.
-    pub(crate) fn clear(&mut self) {
-        *self = Self::default();
     }
 }
 
@@ -73,11 +62,24 @@ type Tile = unsafe fn(activations: &[u32], weights: &[Line], sums: &mut Sums);
 /// The CPU has the instructions of the kernel. Panics if `words` cannot hold the values.
 type Encode = unsafe fn(values: &[f32], words: &mut [u32]);
 
-/// Brings the sums of one row to the output, as an [`Epilogue`] says.
+/// `total = sums · scales`, or `total += …`; there is a scale for each row that counts.
 ///
 /// # Safety
 /// The CPU has the instructions of the kernel.
-type Finish = unsafe fn(sums: &[f32; COLUMNS], out: &mut [f32], epilogue: &Epilogue<'_>);
+type Accumulate = unsafe fn(total: &mut Sums, sums: &Sums, scales: &[f32], add: bool);
+
+/// Brings `sums`, which are those of the first rows and columns of `place`, to the output.
+///
+/// # Safety
+/// The CPU has the instructions of the kernel.
+type Finish = unsafe fn(sums: &Sums, place: &mut Place<'_, '_>, epilogue: &Epilogue<'_>);
+
+/// Some rows and columns of a region.
+pub(crate) struct Place<'a, 'b> {
+    pub(crate) region: &'a mut Region<'b>,
+    pub(crate) rows: Range<usize>,
+    pub(crate) columns: Range<usize>,
+}
 
 /// The functions for one [`Isa`] and one [`Precision`].
 #[derive(Clone, Copy)]
@@ -85,6 +87,7 @@ pub(crate) struct Kernel {
     /// By the number of rows, from one.
     tiles: &'static [Tile],
     encode: Encode,
+    accumulate: Accumulate,
     finish: Finish,
     words: usize,
 }
@@ -138,19 +141,16 @@ impl Kernel {
         unsafe { (self.encode)(values, words) }
     }
 
-    /// Brings the sums of a tile to `rows` and `columns` of the output.
-    pub(crate) fn finish(
-        &self,
-        sums: &Sums,
-        region: &mut Region<'_>,
-        rows: Range<usize>,
-        columns: Range<usize>,
-        epilogue: &Epilogue<'_>,
-    ) {
-        for (sums, row) in sums.0.iter().zip(rows) {
-            // SAFETY: as in `tile`.
-            unsafe { (self.finish)(sums, region.row(row, columns.clone()), epilogue) }
-        }
+    /// See [`Accumulate`].
+    pub(crate) fn accumulate(&self, total: &mut Sums, sums: &Sums, scales: &[f32], add: bool) {
+        // SAFETY: as in `tile`.
+        unsafe { (self.accumulate)(total, sums, scales, add) }
+    }
+
+    /// See [`Finish`].
+    pub(crate) fn finish(&self, sums: &Sums, mut place: Place<'_, '_>, epilogue: &Epilogue<'_>) {
+        // SAFETY: as in `tile`.
+        unsafe { (self.finish)(sums, &mut place, epilogue) }
     }
 }
 

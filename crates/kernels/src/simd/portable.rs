@@ -1,7 +1,7 @@
 //! Kernels that the compiler vectorises for what every CPU of the target has. No `unsafe` code.
 
-use super::{Epilogue, Kernel, STRIDE, Sums, check, check_int8, encode_f32, tiles};
-use crate::panels::{COLUMNS, LINES, Precision};
+use super::{Epilogue, Kernel, Place, STRIDE, Sums, check, check_int8, encode_f32, tiles};
+use crate::panels::{LINES, Precision};
 use crate::simd::Line;
 
 pub(super) fn kernel(precision: Precision) -> Kernel {
@@ -10,11 +10,19 @@ pub(super) fn kernel(precision: Precision) -> Kernel {
         Precision::Bf16 => (tiles!(bf16_tile: 1 2 3 4), 2),
         Precision::Int8 => (tiles!(int8_tile: 1 2 3 4), 1),
     };
-    Kernel { tiles, encode: encode_f32, finish, words }
+    Kernel { tiles, encode: encode_f32, accumulate, finish, words }
 }
 
-fn finish(sums: &[f32; COLUMNS], out: &mut [f32], epilogue: &Epilogue<'_>) {
-    epilogue.apply(sums, out);
+fn accumulate(total: &mut Sums, sums: &Sums, scales: &[f32], add: bool) {
+    for ((total, sums), scale) in total.0.iter_mut().zip(&sums.0).zip(scales) {
+        for (total, sum) in total.iter_mut().zip(sums) {
+            *total = if add { mul_add(*sum, *scale, *total) } else { sum * scale };
+        }
+    }
+}
+
+fn finish(sums: &Sums, place: &mut Place<'_, '_>, epilogue: &Epilogue<'_>) {
+    epilogue.apply(sums, place);
 }
 
 /// One rounding where the target has the instruction, two elsewhere: a call of the C library's `fmaf`

@@ -41,7 +41,7 @@ pub enum Dtype {
     Bfloat16,
     /// f16 (refused for Qwen models, which give NaN in it)
     Float16,
-    /// int8
+    /// int8: weights and what linear layers read, on the CPU alone.
     Int8,
 }
 
@@ -62,10 +62,13 @@ pub fn load(spec: &ModelSpec, device: &str, dtype: Dtype, cancel: &Cancel) -> Re
         Dtype::Auto if Isa::best().multiplies_bf16() => Dtype::Bfloat16,
         dtype => dtype,
     };
-    let storage = match checked(spec, dtype)? {
-        DType::BF16 => Storage::Bf16,
-        DType::F16 => Storage::F16,
-        _ => Storage::F32,
+    let storage = match dtype {
+        Dtype::Int8 => Storage::Int8,
+        dtype => match checked(spec, dtype)? {
+            DType::BF16 => Storage::Bf16,
+            DType::F16 => Storage::F16,
+            _ => Storage::F32,
+        },
     };
     load_with(spec, CpuParts::new(storage), cancel)
 }
@@ -100,7 +103,7 @@ fn checked(spec: &ModelSpec, dtype: Dtype) -> Result<DType> {
         Dtype::Float16 => Ok(DType::F16),
         Dtype::Int8 => Err(Error::invalid_option(
             "dtype",
-            format!("dtype 'int8' is not available for {} in this version. Use 'float32' or 'bfloat16'.", spec.id),
+            format!("dtype 'int8' is for the CPU, and {} was to run elsewhere. Use 'float32' or 'bfloat16'.", spec.id),
         )),
     }
 }

@@ -149,6 +149,14 @@ pub trait Parts: Send + Sync + 'static {
     /// `BAD_CHECKPOINT` for values that are not finite, `OUT_OF_MEMORY`.
     fn load_linear(&self, weights: &[Weight], biases: &[Weight]) -> Result<Self::Linear>;
 
+    /// Loads the gate of an MLP and what it gates, stacked, for [`Parts::gated_mlp_add`].
+    ///
+    /// # Errors
+    /// As [`Parts::load_linear`].
+    fn load_gated(&self, gate: &Weight, up: &Weight) -> Result<Self::Linear> {
+        self.load_linear(&[gate.clone(), up.clone()], &[])
+    }
+
     /// Loads a vector.
     ///
     /// # Errors

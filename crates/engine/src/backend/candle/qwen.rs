@@ -69,7 +69,9 @@ impl<P: Parts> Qwen<P> {
             };
             let (q_width, kv_width) = (shape.q_width(), shape.kv_width());
             let qkv = [("self_attn.q_proj", q_width), ("self_attn.k_proj", kv_width), ("self_attn.v_proj", kv_width)];
-            let gate_up = [("mlp.gate_proj", config.intermediate_size), ("mlp.up_proj", config.intermediate_size)];
+            let gate = |name: &str| {
+                checkpoint.get(&format!("layers.{index}.mlp.{name}.weight"), &[config.intermediate_size, hidden])
+            };
             let head_norm = |name: &str| match config.qk_norm {
                 true => vector(&format!("layers.{index}.self_attn.{name}.weight"), config.head_dim).map(Some),
                 false => Ok(None),
@@ -84,7 +86,7 @@ impl<P: Parts> Qwen<P> {
                 shape,
                 output: linear(&[("self_attn.o_proj", hidden)], q_width, config.output_bias)?,
                 mlp_norm: vector(&format!("layers.{index}.post_attention_layernorm.weight"), hidden)?,
-                gate_up: linear(&gate_up, hidden, false)?,
+                gate_up: parts.load_gated(&gate("gate_proj")?, &gate("up_proj")?)?,
                 down: linear(&[("mlp.down_proj", hidden)], config.intermediate_size, false)?,
             });
         }

@@ -1,14 +1,16 @@
 //! Linear layers: weights `[out, in]` in f32 or bf16, packed for our own kernels, or in f16.
 
-use embedding_engine_kernels::{Linear as Packed, Output, Precision};
+use embedding_engine_kernels::{Activation as KernelActivation, Linear as Packed, Output, Precision};
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 use rayon::prelude::*;
 
 use super::buffers::Buffers;
+use super::elementwise;
 use super::matmul::{View, ViewMut, matmul};
 use crate::backend::weights::Weight;
 use crate::error::{Code, Error, Result};
+use crate::model::Activation;
 
 /// Precision in which weights are held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +22,9 @@ pub enum Storage {
     Bf16,
     /// 2 bytes, 11 bits of mantissa, up to 65504. Multiplied in f32.
     F16,
+    /// 1 byte, with a scale for each output; what linear layers read is rounded to 8 bits as well, with a scale
+    /// for each token and each 512 values of it.
+    Int8,
 }
 
 /// A linear layer.
@@ -39,14 +44,29 @@ impl Linear {
             [] => None,
             biases => Some(stack(biases, outputs, Weight::append_f32)?),
         };
-        Ok(Linear(match storage {
-            Storage::F32 => Layer::Packed(pack(weights, outputs, inputs, bias, Precision::F32)?),
-            Storage::Bf16 => Layer::Packed(pack(weights, outputs, inputs, bias, Precision::Bf16)?),
-            Storage::F16 => {
+        Ok(Linear(match storage.packed() {
+            Some(precision) => {
+                let layer = Packed::zeros(outputs, inputs, precision).map_err(|_| no_memory(outputs * inputs))?;
+                let layer = fill(layer, weights)?;
+                Layer::Packed(match bias {
+                    Some(bias) => layer.with_bias(bias),
+                    None => layer,
+                })
+            }
+            None => {
                 let values = stack(weights, outputs * inputs, Weight::append_f16)?;
                 Layer::F16(F16 { values, bias, outputs, inputs })
             }
         }))
+    }
+
+    /// Loads the gate of an MLP and what it gates, as one layer: see [`Linear::forward_gated`].
+    pub(super) fn load_gated(gate: &Weight, up: &Weight, storage: Storage) -> Result<Self> {
+        let weights = [gate.clone(), up.clone()];
+        let Some(precision) = storage.packed() else { return Self::load(&weights, &[], storage) };
+        let [outputs, inputs] = *gate.shape() else { return Err(gate.broken("is no matrix")) };
+        let layer = Packed::gated(outputs, inputs, precision).map_err(|_| no_memory(2 * outputs * inputs))?;
+        Ok(Linear(Layer::Packed(fill(layer, &weights)?)))
     }
 
     /// Width of the output.
@@ -84,17 +104,70 @@ impl Linear {
             Layer::F16(layer) => layer.forward(x, rows, out, accumulate),
         }
     }
+
+    /// `out = activation(x · wᵀ + bias)`
+    pub(super) fn forward_activated(&self, x: &[f32], out: &mut [f32], activation: Activation) -> Result<()> {
+        let rows = x.len() / self.inputs();
+        match &self.0 {
+            Layer::Packed(layer) => layer.forward_activated(x, rows, out, kernel_activation(activation)),
+            Layer::F16(layer) => {
+                layer.forward(x, rows, out, false)?;
+                elementwise::activate(out, layer.outputs, activation);
+            }
+        }
+        Ok(())
+    }
+
+    /// `out = silu(x · gateᵀ) · (x · upᵀ)` for a layer that was loaded as gated.
+    pub(super) fn forward_gated(&self, x: &[f32], out: &mut [f32], buffers: &Buffers) -> Result<()> {
+        let rows = x.len() / self.inputs();
+        match &self.0 {
+            Layer::Packed(layer) => layer.forward(x, rows, out, Output::Replace),
+            Layer::F16(layer) => {
+                let mut wide = buffers.take(rows * layer.outputs)?;
+                layer.forward(x, rows, &mut wide, false)?;
+                elementwise::swiglu(&wide, out, layer.outputs / 2);
+            }
+        }
+        Ok(())
+    }
+
+    /// Width of what [`Linear::forward_gated`] gives.
+    pub(super) fn gated_outputs(&self) -> usize {
+        match &self.0 {
+            Layer::Packed(layer) => layer.outputs(),
+            Layer::F16(layer) => layer.outputs / 2,
+        }
+    }
+}
+
+impl Storage {
+    /// How the kernels hold it, if they do.
+    fn packed(self) -> Option<Precision> {
+        match self {
+            Storage::F32 => Some(Precision::F32),
+            Storage::Bf16 => Some(Precision::Bf16),
+            Storage::Int8 => Some(Precision::Int8),
+            Storage::F16 => None,
+        }
+    }
+}
+
+fn kernel_activation(activation: Activation) -> KernelActivation {
+    match activation {
+        Activation::Identity => KernelActivation::Identity,
+        Activation::Gelu => KernelActivation::Gelu,
+        Activation::GeluTanh => KernelActivation::GeluTanh,
+        Activation::Relu => KernelActivation::Relu,
+        Activation::Silu => KernelActivation::Silu,
+        Activation::Tanh => KernelActivation::Tanh,
+        Activation::Sigmoid => KernelActivation::Sigmoid,
+    }
 }
 
 /// Reads `weights` row by row into the packed layout: they are never held twice.
-fn pack(
-    weights: &[Weight],
-    outputs: usize,
-    inputs: usize,
-    bias: Option<Vec<f32>>,
-    precision: Precision,
-) -> Result<Packed> {
-    let mut layer = Packed::zeros(outputs, inputs, precision).map_err(|_| no_memory(outputs * inputs))?;
+fn fill(mut layer: Packed, weights: &[Weight]) -> Result<Packed> {
+    let inputs = layer.inputs();
     layer.fill(|output, row| {
         let mut at = output;
         for weight in weights {
@@ -104,13 +177,10 @@ fn pack(
             }
             at -= rows;
         }
-        Err(Error::internal(format!("a layer of {outputs} outputs has no row {output}")))
+        Err(Error::internal(format!("the weights have no row {output}")))
     })?;
     weights.iter().for_each(Weight::forget);
-    Ok(match bias {
-        Some(bias) => layer.with_bias(bias),
-        None => layer,
-    })
+    Ok(layer)
 }
 
 /// A layer in f16, which is widened block by block and multiplied in f32.

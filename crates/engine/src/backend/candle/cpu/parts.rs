@@ -20,7 +20,7 @@ use crate::model::{Activation, Pooling};
 
 /// Rows that pass through wide layers together: enough to keep the matrix kernel near its best, few
 /// enough that cancelling is quick and the inner width of an MLP stays small in memory.
-const TILE_ROWS: usize = 512;
+const TILE_ROWS: usize = 192;
 
 /// The parts of a transformer, written for CPUs.
 #[derive(Debug)]
@@ -78,6 +78,7 @@ impl Parts for CpuParts {
             Storage::F32 => "float32",
             Storage::Bf16 => "bfloat16",
             Storage::F16 => "float16",
+            Storage::Int8 => "int8",
         }
     }
 
@@ -87,6 +88,12 @@ impl Parts for CpuParts {
 
     fn load_linear(&self, weights: &[Weight], biases: &[Weight]) -> Result<Linear> {
         let linear = Linear::load(weights, biases, self.storage)?;
+        self.count(linear.bytes());
+        Ok(linear)
+    }
+
+    fn load_gated(&self, gate: &Weight, up: &Weight) -> Result<Linear> {
+        let linear = Linear::load_gated(gate, up, self.storage)?;
         self.count(linear.bytes());
         Ok(linear)
     }
@@ -177,7 +184,7 @@ impl Parts for CpuParts {
             causal: shape.causal,
             window: shape.window,
             values: match self.storage {
-                Storage::Bf16 => Precision::Bf16,
+                Storage::Bf16 | Storage::Int8 => Precision::Bf16,
                 Storage::F32 | Storage::F16 => Precision::F32,
             },
         };
@@ -206,19 +213,15 @@ impl Parts for CpuParts {
 
     fn gated_mlp_add(&self, into: &mut Rows, gate_up: &Linear, down: &Linear, x: &Rows, run: &Run<'_>) -> Result<()> {
         same_width(x.width, gate_up.inputs())?;
-        same_width(gate_up.outputs(), 2 * down.inputs())?;
+        same_width(gate_up.gated_outputs(), down.inputs())?;
         same_width(into.width, down.outputs())?;
         let (width, inner) = (into.width, down.inputs());
-        let rows = TILE_ROWS.min(x.count());
-        let mut wide = self.buffers.take(rows * 2 * inner)?;
-        let mut act = self.buffers.take(rows * inner)?;
+        let mut act = self.buffers.take(TILE_ROWS.min(x.count()) * inner)?;
         for tile in tiles(x.count()) {
             run.cancel.check()?;
-            let wide = &mut wide[..tile.len() * 2 * inner];
             let act = &mut act[..tile.len() * inner];
-            gate_up.forward(&x.data[tile.start * x.width..tile.end * x.width], wide, false)?;
+            gate_up.forward_gated(&x.data[tile.start * x.width..tile.end * x.width], act, &self.buffers)?;
             run.cancel.check()?;
-            elementwise::swiglu(wide, act, inner);
             down.forward(act, &mut into.data[tile.start * width..tile.end * width], true)?;
         }
         Ok(())
@@ -241,8 +244,7 @@ impl Parts for CpuParts {
             run.cancel.check()?;
             let x = &mut into.data[tile.start * width..tile.end * width];
             let wide = &mut wide[..tile.len() * inner];
-            up.forward(x, wide, false)?;
-            elementwise::activate(wide, inner, activation);
+            up.forward_activated(x, wide, activation)?;
             down.forward(wide, x, true)?;
         }
         Ok(())
