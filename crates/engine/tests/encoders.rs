@@ -125,6 +125,31 @@ fn cases() -> Vec<Case> {
     ]
 }
 
+/// Activations as in trained models, where a few channels stand far above the others (Dettmers et al.,
+/// LLM.int8(), 2022): out of the norms and inside of the MLP.
+fn with_outliers() -> Case {
+    let Case { spec, mut tensors, .. } = qwen("outliers", Attention::Causal, Pooling::LastToken, |_| {});
+    tensors.outliers("input_layernorm.weight", &["q_proj.weight", "k_proj.weight", "v_proj.weight"], 11, 30.0);
+    tensors.outliers("post_attention_layernorm.weight", &["gate_proj.weight", "up_proj.weight"], 13, 30.0);
+    tensors.outliers("up_proj.weight", &["down_proj.weight"], 17, 30.0);
+    let folder = tensors.write();
+    let files = ModelFiles { weights: vec![folder.path().join("model.safetensors")], ..spec.files };
+    Case { name: "outliers", spec: ModelSpec { files, ..spec }, tensors, _folder: folder }
+}
+
+/// The smallest cosine with the twin, over texts of several lengths.
+fn least_cosine(case: &Case, backend: &dyn Backend) -> f64 {
+    let sequences: Vec<_> = [1, 30, 200].iter().map(|len| ids(*len as u64, *len)).collect();
+    let rows = backend.run(&pack(&sequences), &Cancel::never()).unwrap();
+    let cosines = sequences.iter().enumerate().map(|(index, ids)| {
+        let expected = twin::embed(&case.spec, &case.tensors, ids);
+        let norm = expected.iter().map(|x| x * x).sum::<f64>().sqrt();
+        let found = unit(&rows[index * expected.len()..][..expected.len()]);
+        found.iter().zip(&expected).map(|(a, b)| a * b / norm).sum()
+    });
+    cosines.fold(1.0, f64::min)
+}
+
 fn ids(seed: u64, len: usize) -> Vec<u32> {
     let mut random = twin::Random::new(seed);
     (0..len).map(|_| (random.uniform().abs() * 50.0) as u32 % 50).collect()
@@ -178,20 +203,27 @@ fn both_implementations_agree_with_the_twin() {
 
 #[test]
 fn half_precision_weights_point_the_same_way() {
-    for case in cases() {
-        let sequences: Vec<_> = [1, 30, 200].iter().map(|len| ids(*len as u64, *len)).collect();
+    for case in cases().into_iter().chain([with_outliers()]) {
         for (implementation, backend) in implementations(&case.spec, Dtype::Bfloat16) {
             assert_eq!(backend.info().dtype, "bfloat16");
-            let rows = backend.run(&pack(&sequences), &Cancel::never()).unwrap();
-            for (index, ids) in sequences.iter().enumerate() {
-                let expected = twin::embed(&case.spec, &case.tensors, ids);
-                let norm = expected.iter().map(|x| x * x).sum::<f64>().sqrt();
-                let found = unit(&rows[index * expected.len()..][..expected.len()]);
-                let cosine: f64 = found.iter().zip(&expected).map(|(a, b)| a * b / norm).sum();
-                assert!(cosine > 0.9995, "{} on {implementation}, {} tokens: {cosine}", case.name, ids.len());
-            }
+            let cosine = least_cosine(&case, backend.as_ref());
+            assert!(cosine > 0.9995, "{} on {implementation}: {cosine}", case.name);
         }
     }
+}
+
+#[test]
+fn int8_weights_point_nearly_the_same_way() {
+    for case in cases().into_iter().chain([with_outliers()]) {
+        let backend = candle::load(&case.spec, "cpu", Dtype::Int8, &Cancel::never()).unwrap();
+        assert_eq!(backend.info().dtype, "int8");
+        let cosine = least_cosine(&case, backend.as_ref());
+        println!("{}: {cosine:.5}", case.name);
+        assert!(cosine > 0.995, "{}: {cosine}", case.name);
+    }
+    let case = &cases()[0];
+    let refused = candle::load_generic(&case.spec, Device::Cpu, "cpu", Dtype::Int8, &Cancel::never());
+    assert_eq!(refused.err().map(|error| error.code), Some(embedding_engine::Code::InvalidOption));
 }
 
 #[test]

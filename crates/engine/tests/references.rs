@@ -24,6 +24,8 @@ const TOLERANCE: f32 = 1e-5;
 const LONG_TOLERANCE: f32 = 2e-5;
 /// Smallest cosine with bf16 weights.
 const BF16_COSINE: f64 = 0.9995;
+/// Smallest cosine with int8 weights.
+const INT8_COSINE: f64 = 0.995;
 /// The same where the other operand of each product is rounded to bf16 as well, as devices do it.
 const BF16_PRODUCT_COSINE: f64 = 0.999;
 
@@ -167,5 +169,25 @@ fn bf16_weights_point_the_same_way() {
                 assert!(cosine > least, "{name} on {implementation}, {}: {cosine}", case["text"]);
             }
         }
+    }
+}
+
+#[test]
+fn int8_weights_point_nearly_the_same_way() {
+    let texts = common::texts();
+    for name in ["qodo-tiny", "qwen3-tiny", "qwen2-window", "bert-mean", "roberta-mean", "xlmr-e5"] {
+        let model = Model::load(name);
+        let backend = candle::load(&model.spec, "cpu", Dtype::Int8, &Cancel::never()).unwrap();
+        let mut least: f64 = 1.0;
+        for case in common::references(name)["cases"].as_array().unwrap() {
+            if case["tokens"].as_u64().unwrap() > 1000 {
+                continue;
+            }
+            let text = &texts[case["text"].as_str().unwrap()];
+            let (found, ..) = model.vector(backend.as_ref(), text, &case["call"]);
+            least = least.min(found.iter().zip(expected(case)).map(|(a, b)| f64::from(*a) * f64::from(b)).sum());
+        }
+        println!("{name}: {least:.5}");
+        assert!(least > INT8_COSINE, "{name}: {least}");
     }
 }

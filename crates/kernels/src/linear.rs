@@ -69,8 +69,8 @@ impl Linear {
     }
 
     /// Sets all weights: `read(row, weights)` fills in the `inputs` weights of one row of the matrix. It is
-    /// called once for each row, from the threads of the current rayon pool; the matrix is never held a
-    /// second time.
+    /// called once for each row (twice for int8), from the threads of the current rayon pool; the matrix is
+    /// never held a second time.
     ///
     /// # Errors
     /// The first that `read` gives; the weights are then of no use.

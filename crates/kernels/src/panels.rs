@@ -35,8 +35,12 @@ pub enum Precision {
     /// activations are rounded to bf16 as well; sums are f32 always.
     Bf16,
     /// 1 byte a weight, with one scale for each output. Activations are rounded to 8 bits when they come, with
-    /// a scale for each row and each 512 inputs, so that an outlier coarsens its neighbours alone. Products
-    /// are summed exactly within those 512 inputs, and in f32 beyond.
+    /// a scale for each row and each 512 inputs. Products are summed exactly within those 512 inputs, and in
+    /// f32 beyond.
+    ///
+    /// Inputs are equalized first: each is multiplied with the largest magnitude among its weights, which are
+    /// divided by it. Trained models have channels of large activations and small weights (what SmoothQuant,
+    /// Xiao et al., 2023, measures on data); without it they would coarsen all others.
     Int8,
 }
 
@@ -64,6 +68,8 @@ pub(crate) struct Panels {
     lines: Vec<Line>,
     /// What each column of each panel is multiplied with; for int8 only.
     scales: Vec<f32>,
+    /// What each input is multiplied with before it is rounded; for int8 only.
+    factors: Vec<f32>,
     precision: Precision,
     /// Whether columns `0..16` of a panel are gates, and `16..32` what they gate.
     gated: bool,
@@ -79,7 +85,8 @@ impl Panels {
         precision: Precision,
         gated: bool,
     ) -> Result<Self, TryReserveError> {
-        let panels = Panels { lines: Vec::new(), scales: Vec::new(), precision, gated, rows, inputs };
+        let panels =
+            Panels { lines: Vec::new(), scales: Vec::new(), factors: Vec::new(), precision, gated, rows, inputs };
         let mut lines = Vec::new();
         let count = panels.count() * panels.panel_lines();
         lines.try_reserve_exact(count)?;
@@ -88,7 +95,11 @@ impl Panels {
             Precision::Int8 => vec![0.0; panels.count() * COLUMNS],
             _ => Vec::new(),
         };
-        Ok(Panels { lines, scales, ..panels })
+        let factors = match precision {
+            Precision::Int8 => vec![1.0; inputs],
+            _ => Vec::new(),
+        };
+        Ok(Panels { lines, scales, factors, ..panels })
     }
 
     /// Steps of a panel, without those that stand before blocks.
@@ -136,7 +147,7 @@ impl Panels {
 
     /// Bytes held.
     pub(crate) fn bytes(&self) -> usize {
-        size_of_val(self.lines.as_slice()) + size_of_val(self.scales.as_slice())
+        size_of_val(&self.lines[..]) + size_of_val(&self.scales[..]) + size_of_val(&self.factors[..])
     }
 
     /// The parts of `steps` that are multiplied with one call of a kernel. `steps` begins where a block does.
@@ -158,6 +169,11 @@ impl Panels {
         self.scales.get(panel * COLUMNS..)?.first_chunk()
     }
 
+    /// What each input is multiplied with before it is rounded.
+    pub(crate) fn factors(&self) -> &[f32] {
+        &self.factors
+    }
+
     /// Which row of the matrix a column of a panel is.
     pub(crate) fn row(&self, panel: usize, column: usize) -> Option<usize> {
         let unit = self.unit();
@@ -166,9 +182,12 @@ impl Panels {
     }
 
     /// Sets all weights: `read(row, weights)` fills in the weights of one row. Called from the threads of the
-    /// current pool, once for each row.
+    /// current pool, once for each row, twice for int8.
     pub(crate) fn fill<E: Send>(&mut self, read: impl Fn(usize, &mut [f32]) -> Result<(), E> + Sync) -> Result<(), E> {
         let panel_lines = self.panel_lines();
+        if self.precision == Precision::Int8 {
+            self.factors = equalize(self.rows, self.inputs, &read)?;
+        }
         let mut lines = std::mem::take(&mut self.lines);
         let mut scales = std::mem::take(&mut self.scales);
         let this = &*self;
@@ -181,6 +200,7 @@ impl Panels {
                     for (column, scale) in scales.iter_mut().enumerate() {
                         if let Some(row) = this.row(panel, column) {
                             read(row, weights)?;
+                            weights.iter_mut().zip(&this.factors).for_each(|(weight, factor)| *weight /= factor);
                             *scale = fill_int8(weights, words_of(lines, column));
                         }
                     }
@@ -205,6 +225,36 @@ impl Panels {
         self.scales = scales;
         result
     }
+}
+
+/// The largest magnitude of each column of a matrix, as a multiple of their mean.
+fn equalize<E: Send>(
+    rows: usize,
+    inputs: usize,
+    read: &(impl Fn(usize, &mut [f32]) -> Result<(), E> + Sync),
+) -> Result<Vec<f32>, E> {
+    let nothing = || vec![0f32; inputs];
+    let larger = |mut most: Vec<f32>, others: &[f32]| {
+        most.iter_mut().zip(others).for_each(|(most, other)| *most = most.max(other.abs()));
+        most
+    };
+    let mut factors = (0..rows)
+        .into_par_iter()
+        .try_fold(
+            || (nothing(), nothing()),
+            |(most, mut weights), row| {
+                read(row, &mut weights)?;
+                Ok((larger(most, &weights), weights))
+            },
+        )
+        .map(|folded| folded.map(|(most, _)| most))
+        .try_reduce(nothing, |a, b| Ok(larger(a, &b)))?;
+    let mean = factors.iter().map(|factor| f64::from(*factor)).sum::<f64>() / inputs.max(1) as f64;
+    for factor in &mut factors {
+        // An input without weights does not matter, and must not end in 0 / 0.
+        *factor = if *factor > 0.0 { (f64::from(*factor) / mean) as f32 } else { 1.0 };
+    }
+    Ok(factors)
 }
 
 /// The words of one column, step by step.
@@ -233,7 +283,7 @@ fn fill_int8<'a>(weights: &[f32], mut words: impl Iterator<Item = &'a mut u32>) 
         for four in block.chunks(4) {
             let Some(word) = words.next() else { break };
             *word = four.iter().rev().fold(0, |word, weight| {
-                let rounded = (weight * inverse).round_ties_even() as i8;
+                let rounded = round(weight * inverse);
                 sum += i32::from(rounded);
                 word << 8 | u32::from(rounded.cast_unsigned())
             });
@@ -241,6 +291,13 @@ fn fill_int8<'a>(weights: &[f32], mut words: impl Iterator<Item = &'a mut u32>) 
         *before = (-128 * sum).cast_unsigned();
     }
     most / 127.0
+}
+
+/// The nearest integer to a value within −127..127, ties to even, without the call into the C library that
+/// `round_ties_even` is on many targets.
+fn round(value: f32) -> i8 {
+    // 1.5 · 2²³: the sum has its integer in the lowest bits.
+    (value + 12_582_912.0).to_bits() as i8
 }
 
 /// One or two values, rounded to bf16, in a word.

@@ -23,9 +23,9 @@ pub(crate) struct Quantized {
 }
 
 impl Quantized {
-    /// Rounds `rows` rows of `x`; each group of a row by its own largest magnitude, so that a row does not
-    /// depend on the others.
-    pub(crate) fn set(&mut self, isa: Isa, x: &[f32], rows: usize) {
+    /// Rounds `rows` rows of `x`, multiplied with `factors`; each group of a row by its own largest magnitude,
+    /// so that a row does not depend on the others.
+    pub(crate) fn set(&mut self, isa: Isa, x: &[f32], rows: usize, factors: &[f32]) {
         let inputs = x.len() / rows.max(1);
         self.width = inputs.next_multiple_of(4);
         self.groups = inputs.div_ceil(GROUP);
@@ -46,9 +46,9 @@ impl Quantized {
                 || {
                     let rows = x.chunks_exact(inputs).zip(bytes.chunks_exact_mut(self.width));
                     for ((x, bytes), scales) in rows.zip(scales.chunks_exact_mut(self.groups)) {
-                        let groups = x.chunks(GROUP).zip(bytes.chunks_mut(GROUP));
-                        for ((x, bytes), scale) in groups.zip(scales) {
-                            *scale = round(x, bytes);
+                        let groups = x.chunks(GROUP).zip(factors.chunks(GROUP)).zip(bytes.chunks_mut(GROUP));
+                        for (((x, factors), bytes), scale) in groups.zip(scales) {
+                            *scale = round(x, factors, bytes);
                         }
                     }
                 },
@@ -69,22 +69,23 @@ impl Quantized {
 
 /// Rounds a group, and gives what its integers are to be multiplied with: NaN if any value is not finite.
 #[inline(always)]
-fn round(x: &[f32], bytes: &mut [u8]) -> f32 {
+fn round(x: &[f32], factors: &[f32], bytes: &mut [u8]) -> f32 {
     // Added to a value, its integer stands in the low bits; 128 more make it unsigned.
     const SHIFT: f32 = 12_582_912.0 + 128.0;
     const LANES: usize = 32;
     let mut most = [0f32; LANES];
     let mut nothing = [0f32; LANES];
     let (chunks, rest) = x.as_chunks::<LANES>();
-    for chunk in chunks {
-        for ((most, nothing), x) in most.iter_mut().zip(&mut nothing).zip(chunk) {
-            let size = x.abs();
+    let (factor_chunks, factor_rest) = factors.as_chunks::<LANES>();
+    for (chunk, factors) in chunks.iter().zip(factor_chunks) {
+        for (((most, nothing), x), factor) in most.iter_mut().zip(&mut nothing).zip(chunk).zip(factors) {
+            let size = (x * factor).abs();
             *most = if size > *most { size } else { *most };
             *nothing += x * 0.0;
         }
     }
-    for ((most, nothing), x) in most.iter_mut().zip(&mut nothing).zip(rest) {
-        *most = most.max(x.abs());
+    for (((most, nothing), x), factor) in most.iter_mut().zip(&mut nothing).zip(rest).zip(factor_rest) {
+        *most = most.max((x * factor).abs());
         *nothing += x * 0.0;
     }
     // 0, or NaN where a value is not finite.
@@ -92,8 +93,8 @@ fn round(x: &[f32], bytes: &mut [u8]) -> f32 {
     let most = most.iter().fold(0f32, |a, b| a.max(*b));
     let inverse = if most > 0.0 { 127.0 / most } else { 0.0 };
     let (bytes, beyond) = bytes.split_at_mut(x.len());
-    for (byte, x) in bytes.iter_mut().zip(x) {
-        *byte = (x * inverse + SHIFT).to_bits() as u8;
+    for ((byte, x), factor) in bytes.iter_mut().zip(x).zip(factors) {
+        *byte = (x * factor * inverse + SHIFT).to_bits() as u8;
     }
     beyond.fill(0);
     most / 127.0 + nothing
@@ -109,7 +110,7 @@ mod tests {
             let x: Vec<f32> = (0..3 * inputs).map(|at| ((at * 7919 % 1013) as f32 - 500.0) * 0.01).collect();
             for isa in Isa::available() {
                 let mut quantized = Quantized::default();
-                quantized.set(isa, &x, 3);
+                quantized.set(isa, &x, 3, &vec![1.0; inputs]);
                 for row in 0..3 {
                     let bytes = quantized.bytes(row);
                     for (at, value) in x[row * inputs..][..inputs].iter().enumerate() {
@@ -129,10 +130,10 @@ mod tests {
         for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             let mut x = vec![1.0; 3 * 40];
             x[40 + 39] = bad;
-            quantized.set(Isa::best(), &x, 3);
+            quantized.set(Isa::best(), &x, 3, &[1.0; 40]);
             assert_eq!([0, 1, 2].map(|row| quantized.scale(row, 0).is_nan()), [false, true, false]);
         }
-        quantized.set(Isa::best(), &[0.0; 8], 1);
+        quantized.set(Isa::best(), &[0.0; 8], 1, &[1.0; 8]);
         assert_eq!(quantized.scale(0, 0), 0.0);
     }
 }

@@ -65,7 +65,7 @@ impl Layer<'_> {
         }
         if self.panels.precision() == Precision::Int8 {
             let mut quantized = QUANTIZED.take();
-            quantized.set(self.isa, x, rows);
+            quantized.set(self.isa, x, rows, self.panels.factors());
             self.call(Input::Quantized(&quantized), rows, out, output);
             QUANTIZED.set(quantized);
         } else {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::convert::Infallible;
+use std::sync::OnceLock;
 
 use embedding_engine_kernels::{Activation, Isa, Linear, Output, Precision};
 use half::bf16;
@@ -28,6 +29,7 @@ struct Case {
     bias: Vec<f32>,
     x: Vec<f32>,
     before: Vec<f32>,
+    factors: OnceLock<Vec<f32>>,
 }
 
 fn case(rows: usize, outputs: usize, inputs: usize) -> Case {
@@ -40,6 +42,7 @@ fn case(rows: usize, outputs: usize, inputs: usize) -> Case {
         bias: noise(seed + 1, outputs),
         x: noise(seed + 2, rows * inputs),
         before: noise(seed + 3, rows * outputs),
+        factors: OnceLock::new(),
     }
 }
 
@@ -65,10 +68,25 @@ impl Case {
         let (x, weights) = match precision {
             Precision::F32 => (exact(x), exact(weights)),
             Precision::Bf16 => (if isa.multiplies_bf16() { halved(x) } else { exact(x) }, halved(weights)),
-            Precision::Int8 => (x.chunks(512).flat_map(|group| rounded(group)).collect(), rounded(weights)),
+            Precision::Int8 => {
+                let factors = self.factors.get_or_init(|| self.factors());
+                let x: Vec<f32> = x.iter().zip(factors).map(|(x, factor)| x * factor).collect();
+                let weights: Vec<f32> = weights.iter().zip(factors).map(|(w, factor)| w / factor).collect();
+                (x.chunks(512).flat_map(rounded).collect(), rounded(&weights))
+            }
         };
         let terms = x.iter().zip(weights).map(|(x, w)| x * w);
         terms.fold((0.0, 0.0), |(sum, size), term| (sum + term, size + term.abs()))
+    }
+
+    /// What inputs of an int8 layer are multiplied with.
+    fn factors(&self) -> Vec<f32> {
+        let most = |input: usize| {
+            self.weights.iter().skip(input).step_by(self.inputs).fold(0f32, |most, weight| most.max(weight.abs()))
+        };
+        let most: Vec<f32> = (0..self.inputs).map(most).collect();
+        let mean = most.iter().map(|most| f64::from(*most)).sum::<f64>() / self.inputs as f64;
+        most.iter().map(|most| if *most > 0.0 { (f64::from(*most) / mean) as f32 } else { 1.0 }).collect()
     }
 
     fn check(&self, precision: Precision, isa: Isa, bias: bool, output: Output, every: usize) {

@@ -40,6 +40,27 @@ impl Tensors {
         }
     }
 
+    /// Makes some channels `factor` times as large where they come out of the tensors that end in `from` (their
+    /// rows), and as much smaller where those that end in `to` take them in (their columns): what the whole
+    /// computes stays the same.
+    pub fn outliers(&mut self, from: &str, to: &[&str], every: usize, factor: f32) {
+        let mut ends = 0;
+        for (name, (shape, values)) in &mut self.0 {
+            let inputs = if shape.len() == 2 { shape[1] } else { 1 };
+            if name.ends_with(from) {
+                values.chunks_exact_mut(inputs).step_by(every).flatten().for_each(|value| *value *= factor);
+                ends |= 1;
+            } else if to.iter().any(|to| name.ends_with(to)) {
+                values
+                    .chunks_exact_mut(inputs)
+                    .flat_map(|row| row.iter_mut().step_by(every))
+                    .for_each(|v| *v /= factor);
+                ends |= 2;
+            }
+        }
+        assert_eq!(ends, 3, "no tensors end in {from} and {to:?}");
+    }
+
     fn get(&self, name: &str) -> &[f32] {
         &self.0.get(name).unwrap_or_else(|| panic!("no {name}")).1
     }
