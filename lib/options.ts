@@ -249,7 +249,9 @@ export interface Logger {
 export interface EngineOptions {
   /**
    * The device: `'auto'`, `'cpu'`, `'cuda'`, `'cuda:1'`, `'tensorrt'`, `'migraphx'`, `'directml'`, `'coreml'`,
-   * `'metal'`. A named one that cannot be used is `DEVICE_UNAVAILABLE`; {@link listDevices} tells which can.
+   * `'metal'`; several cards as `'cuda:0,1'` or `'cuda:*'`. A named one that cannot be used is `DEVICE_UNAVAILABLE`;
+   * {@link listDevices} tells which can. `'auto'` takes the NVIDIA card with the most free memory that can hold the
+   * model, else the CPU; where there is a card that cannot be used, it says why in one warning.
    * @defaultValue the environment variable `EMBEDDING_ENGINE_DEVICE`, else `'auto'`
    * @example
    * ```ts
