@@ -97,6 +97,8 @@ test('undefined counts as absent', async (t) => {
 const refusedByEngine: [option: string, value: unknown, word: string][] = [
   ['device', 'gpu', "'auto' or one of cpu, cuda"],
   ['device', 'cuda:x', 'cuda:1'],
+  ['device', 'cuda:0,', 'cuda:0,1'],
+  ['device', 'tensorrt:*', 'cuda:*'],
   ['dtype', 'fp16', "'float16'"],
   ['endpoint', 'ftp://x', 'http or https'],
   ['threads', 0, 'above 0'],
