@@ -1,6 +1,6 @@
 //! What happens to sums on their way from registers to the output. No `unsafe` code.
 
-use super::{Place, Sums};
+use super::Place;
 use crate::linear::Activation;
 use crate::math;
 use crate::panels::COLUMNS;
@@ -27,7 +27,7 @@ pub(crate) enum Function {
 impl Epilogue<'_> {
     /// [`super::Finish`], compiled again for each kernel.
     #[inline(always)]
-    pub(super) fn apply(&self, sums: &Sums, place: &mut Place<'_, '_>) {
+    pub(super) fn apply(&self, sums: &[[f32; COLUMNS]], place: &mut Place<'_, '_>) {
         match self.function {
             Function::Gated => self.rows(sums, place, |values, out| {
                 let (gates, others) = values.split_at(COLUMNS / 2);
@@ -48,7 +48,7 @@ impl Epilogue<'_> {
     }
 
     #[inline(always)]
-    fn each(&self, sums: &Sums, place: &mut Place<'_, '_>, f: impl Fn(f32) -> f32) {
+    fn each(&self, sums: &[[f32; COLUMNS]], place: &mut Place<'_, '_>, f: impl Fn(f32) -> f32) {
         self.rows(
             sums,
             place,
@@ -59,8 +59,8 @@ impl Epilogue<'_> {
 
     /// Hands each row on, multiplied and with its bias.
     #[inline(always)]
-    fn rows(&self, sums: &Sums, place: &mut Place<'_, '_>, f: impl Fn([f32; COLUMNS], &mut [f32])) {
-        for (sums, row) in sums.0.iter().zip(place.rows.clone()) {
+    fn rows(&self, sums: &[[f32; COLUMNS]], place: &mut Place<'_, '_>, f: impl Fn([f32; COLUMNS], &mut [f32])) {
+        for (sums, row) in sums.iter().zip(place.rows.clone()) {
             let mut values = *sums;
             if let Some(scales) = self.scales {
                 values.iter_mut().zip(scales).for_each(|(value, scale)| *value *= scale);
