@@ -22,8 +22,8 @@ pub(crate) const COLUMNS: usize = 32;
 /// Lines of a step.
 pub(crate) const LINES: usize = COLUMNS / 16;
 
-/// Steps of a block of int8: 512 inputs, whose activations of one row share a scale.
-pub(crate) const INT8_BLOCK: usize = 128;
+/// Steps of a block of int8: 256 inputs, whose activations of one row share a scale.
+pub(crate) const INT8_BLOCK: usize = 64;
 
 /// How weights are held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub enum Precision {
     /// activations are rounded to bf16 as well; sums are f32 always.
     Bf16,
     /// 1 byte a weight, with one scale for each output. Activations are rounded to 8 bits when they come, with
-    /// a scale for each row and each 512 inputs. Products are summed exactly within those 512 inputs, and in
+    /// a scale for each row and each 256 inputs. Products are summed exactly within those 256 inputs, and in
     /// f32 beyond.
     ///
     /// Inputs are equalized first: each is multiplied with the largest magnitude among its weights, which are
