@@ -23,7 +23,7 @@ const CHUNK_WORDS: usize = 1024;
 const ROW_LINES: usize = STRIDE / 16;
 /// Tasks for each thread, where the work is enough: threads that are held up leave tasks to the others.
 const TASKS_PER_THREAD: usize = 4;
-/// Multiply-adds that are not worth a second thread: a few microseconds.
+/// Words of weights times rows that are not worth a second thread: a few microseconds.
 const SMALL: usize = 1 << 18;
 
 thread_local! {
@@ -76,7 +76,7 @@ impl Layer<'_> {
     fn call(&self, x: Input<'_>, rows: usize, out: &mut [f32], output: Output) {
         let panels = self.panels;
         let kernel = Kernel::new(self.isa, panels.precision());
-        let threads = match rows * panels.rows() * panels.inputs() {
+        let threads = match rows * panels.rows() * panels.steps() {
             work if work < SMALL => 1,
             _ => rayon::current_num_threads(),
         };
@@ -86,9 +86,11 @@ impl Layer<'_> {
         // Rows are cut at whole tiles: a tile with few rows wastes the kernel.
         let tiles = rows.div_ceil(kernel.rows());
         let row_cuts = cuts(tiles, row_blocks.min(tiles), kernel.rows(), rows);
-        let wanted = if threads == 1 { 1 } else { threads * TASKS_PER_THREAD };
-        let panel_blocks = wanted.div_ceil(row_blocks).min(panels.count());
-        let column_cuts = cuts(panels.count(), panel_blocks, panels.unit(), panels.outputs());
+        // Panels are cut at as many as the kernel takes at once.
+        let at_once = if tiles == 1 { kernel.panels(rows) } else { 1 };
+        let units = panels.count().div_ceil(at_once);
+        let column_cuts =
+            cuts(units, panel_blocks(threads, row_blocks, units), at_once * panels.unit(), panels.outputs());
         let regions = regions(out, rows, panels.outputs(), &row_cuts, &column_cuts);
         if threads == 1 {
             regions.into_iter().for_each(|region| call.task(region));
@@ -96,6 +98,13 @@ impl Layer<'_> {
             regions.into_par_iter().with_max_len(1).for_each(|region| call.task(region));
         }
     }
+}
+
+/// Into how many blocks panels are cut, so that there are some tasks for each thread: as many for each, so that all
+/// are done at the same time.
+fn panel_blocks(threads: usize, row_blocks: usize, panels: usize) -> usize {
+    let enough = (threads * TASKS_PER_THREAD).div_ceil(row_blocks);
+    if threads == 1 { 1 } else { enough.next_multiple_of(threads).min(panels) }
 }
 
 /// The ends of `parts` nearly equal parts of `count` units of `unit`, of which the last may be incomplete.

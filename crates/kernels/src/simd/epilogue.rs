@@ -29,14 +29,19 @@ impl Epilogue<'_> {
     #[inline(always)]
     pub(super) fn apply(&self, sums: &[[f32; COLUMNS]], place: &mut Place<'_, '_>) {
         match self.function {
-            Function::Gated => self.rows(sums, place, |values, out| {
-                let (gates, others) = values.split_at(COLUMNS / 2);
-                let mut results = [0f32; COLUMNS / 2];
-                for ((result, gate), other) in results.iter_mut().zip(gates).zip(others) {
-                    *result = math::silu(*gate) * other;
-                }
-                write(&results, out, self.add);
-            }),
+            Function::Gated => self.rows(
+                sums,
+                place,
+                #[inline(always)]
+                |values, out| {
+                    let (gates, others) = values.split_at(COLUMNS / 2);
+                    let mut results = [0f32; COLUMNS / 2];
+                    for ((result, gate), other) in results.iter_mut().zip(gates).zip(others) {
+                        *result = math::silu(*gate) * other;
+                    }
+                    write(&results, out, self.add);
+                },
+            ),
             Function::Of(Activation::Identity) => self.each(sums, place, |x| x),
             Function::Of(Activation::Gelu) => self.each(sums, place, math::gelu),
             Function::Of(Activation::GeluTanh) => self.each(sums, place, math::gelu_tanh),
@@ -53,7 +58,14 @@ impl Epilogue<'_> {
             sums,
             place,
             #[inline(always)]
-            |values, out| write(&values.map(|value| f(value)), out, self.add),
+            |mut values, out| {
+                // Not `map` of the array: it is a call, compiled for other instructions than these, and what it
+                // stores in small pieces is waited for when it is loaded as a whole.
+                for value in &mut values {
+                    *value = f(*value);
+                }
+                write(&values, out, self.add);
+            },
         );
     }
 
