@@ -10,6 +10,8 @@ mod avx2;
 mod avx512;
 mod dispatch;
 mod epilogue;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod portable;
 mod region;
 mod tile;
@@ -92,6 +94,12 @@ impl Kernel {
     pub(crate) fn new(isa: Isa, precision: Precision) -> Self {
         match (isa.level(), precision) {
             (Level::Portable, precision) => portable::kernel(precision),
+            #[cfg(target_arch = "aarch64")]
+            (Level::NeonBf16, Precision::Bf16) => neon::kernel_bf16(),
+            #[cfg(target_arch = "aarch64")]
+            (Level::NeonDot | Level::NeonBf16, Precision::Int8) => neon::kernel_dot(),
+            #[cfg(target_arch = "aarch64")]
+            (Level::Neon | Level::NeonDot | Level::NeonBf16, precision) => neon::kernel(precision),
             #[cfg(target_arch = "x86_64")]
             (Level::AvxVnni, Precision::Int8) => avx2::kernel_vnni(),
             #[cfg(target_arch = "x86_64")]
