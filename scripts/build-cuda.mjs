@@ -3,33 +3,36 @@
 //   --toolkit 13.0   another toolkit of scripts/cuda/toolkits.json
 //   --glibc 2.28     for systems down to this version, by cargo-zigbuild
 //   --check          only checks what lies there
-import { execFileSync } from 'node:child_process'
-import { join } from 'node:path'
 import { parseArgs } from 'node:util'
+import { fileURLToPath } from 'node:url'
 
 import { cudaCargo } from './cuda/cargo.mjs'
 import { checkAddon } from './cuda/check.mjs'
 import { step } from './cuda/steps.mjs'
+import { FEATURES, distAddon } from './dist.mjs'
+import { strip } from './pack.mjs'
 import { ROOT, cargoBuild, main, replaceFile } from './setup.mjs'
 
-const ADDON = join(ROOT, 'npm/linux-x64-gnu/embedding-engine.linux-x64-gnu.node')
+const KEY = 'linux-x64-gnu'
 
-await main(async () => {
-  const { values } = parseArgs({
-    options: { toolkit: { type: 'string' }, glibc: { type: 'string' }, check: { type: 'boolean' } },
-  })
-  const { home, args, env } = await cudaCargo(values.toolkit)
-  if (!values.check) {
-    const target = values.glibc ? ['--target', `x86_64-unknown-linux-gnu.${values.glibc}`] : []
+/** Builds, unless only the checks are wanted, and checks. */
+export async function buildCuda({ toolkit, glibc, check = false }) {
+  const addon = distAddon(KEY)
+  const { home, args, env } = await cudaCargo(toolkit)
+  if (!check) {
+    const options = ['--profile', 'dist', '--features', FEATURES[KEY].join(','), ...args]
+    if (glibc) options.push('--target', `x86_64-unknown-linux-gnu.${glibc}`)
     await step('addon', 'compiling (from nothing about 10 minutes on two cores) …', async () => {
-      const library = await cargoBuild(['--profile', 'dist', '--features', 'cuda', ...args, ...target], {
-        command: values.glibc ? 'zigbuild' : 'build',
-        env,
-      })
-      replaceFile(library, ADDON)
-      execFileSync('strip', ['--strip-unneeded', ADDON])
+      replaceFile(await cargoBuild(options, { command: glibc ? 'zigbuild' : 'build', env }), addon)
+      strip(addon)
     })
   }
-  await checkAddon(ADDON, home)
-  console.log(`[cuda] ${ADDON.slice(ROOT.length)}`)
-})
+  await checkAddon(addon, home)
+  console.log(`[cuda] ${addon.slice(ROOT.length)}`)
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url))
+  await main(async () => {
+    const options = { toolkit: { type: 'string' }, glibc: { type: 'string' }, check: { type: 'boolean' } }
+    await buildCuda(parseArgs({ options }).values)
+  })

@@ -1,6 +1,8 @@
 //! Each grammar with its tables unpacked is the one of the crate that it comes from: in every state of the parser the
 //! same symbols may follow, and lead to the same states; and texts, whole and broken, become the same trees.
 
+#![allow(clippy::unwrap_used)] // a test may panic
+
 use embedding_engine_grammars as grammars;
 use tree_sitter::{Language, Parser};
 
