@@ -17,8 +17,9 @@ export async function cudaCargo(version = DEFAULT_TOOLKIT) {
   const folder = version === DEFAULT_TOOLKIT ? 'cuda' : `cuda-${version}`
   return {
     home,
-    args: ['--config', `paths=${JSON.stringify(changedSources())}`, '--target-dir', join(ROOT, 'target', folder)],
+    args: ['--config', `paths=${JSON.stringify(changedSources())}`],
     env: {
+      CARGO_TARGET_DIR: join(ROOT, 'target', folder),
       CUDA_HOME: home,
       CUDA_PATH: home,
       CUDA_ROOT: home,
