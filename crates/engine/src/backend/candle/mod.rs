@@ -18,6 +18,7 @@ use candle_core::{DType, Device};
 use self::cpu::{CpuParts, Storage};
 use self::encoder::Encoder;
 use self::generic::GenericParts;
+pub(in crate::backend) use self::parts::RotaryTable;
 use self::parts::{Parts, Run};
 use crate::backend::weights::Checkpoint;
 use crate::backend::{Backend, BackendInfo};
