@@ -1,8 +1,10 @@
 //! Our encoders against a naive twin in f64, on models that are made here: both implementations of
-//! the parts, every shape of the families, packed batches against texts alone.
+//! the parts and the ONNX graphs that are written for them, every shape of the families, packed batches
+//! against texts alone.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod common;
 mod twin;
 
 use std::collections::BTreeMap;
@@ -12,6 +14,7 @@ use std::sync::Arc;
 use candle_core::Device;
 use embedding_engine::backend::Backend;
 use embedding_engine::backend::candle::{self, Dtype};
+use embedding_engine::backend::onnx::{self, OnnxOptions};
 use embedding_engine::batch::PackedBatch;
 use embedding_engine::cancel::Cancel;
 use embedding_engine::model::*;
@@ -85,8 +88,8 @@ fn qwen(name: &'static str, attention: Attention, pooling: Pooling, change: impl
     Case { name, spec, tensors, _folder: folder }
 }
 
-fn bert(name: &'static str, pooling: Pooling, offset: usize, activation: Activation) -> Case {
-    let config = BertConfig {
+fn bert(name: &'static str, pooling: Pooling, change: impl FnOnce(&mut BertConfig)) -> Case {
+    let mut config = BertConfig {
         vocab_size: 50,
         hidden_size: 24,
         intermediate_size: 40,
@@ -94,13 +97,16 @@ fn bert(name: &'static str, pooling: Pooling, offset: usize, activation: Activat
         num_heads: 3,
         max_positions: 700,
         type_vocab_size: 2,
-        position_offset: offset,
+        position_offset: 0,
         layer_norm_eps: 1e-12,
-        activation,
+        activation: Activation::Gelu,
     };
+    change(&mut config);
     let tensors = twin::bert_tensors(&config);
     let folder = tensors.write();
-    let spec = spec(folder.path(), Architecture::Bert(config), Attention::Bidirectional, pooling, 24);
+    let width = config.hidden_size;
+    let mut spec = spec(folder.path(), Architecture::Bert(config), Attention::Bidirectional, pooling, width);
+    spec.max_tokens = 690;
     Case { name, spec, tensors, _folder: folder }
 }
 
@@ -118,10 +124,21 @@ fn cases() -> Vec<Case> {
         qwen("window", causal, Pooling::LastToken, |config| config.windows = vec![None, Some(5), Some(300)]),
         qwen("window, bidirectional", both, Pooling::Max, |config| config.windows = vec![Some(7), None, Some(1)]),
         qwen("bias on the output", causal, Pooling::MeanSqrtLen, |config| config.output_bias = true),
-        bert("bert", Pooling::Mean, 0, Activation::Gelu),
-        bert("roberta", Pooling::Cls, 2, Activation::Gelu),
-        bert("bert, relu", Pooling::Mean, 0, Activation::Relu),
-        bert("bert, tanh gelu", Pooling::Mean, 0, Activation::GeluTanh),
+        bert("bert", Pooling::Mean, |_| {}),
+        bert("roberta", Pooling::Cls, |config| config.position_offset = 2),
+        bert("bert, relu", Pooling::Mean, |config| config.activation = Activation::Relu),
+        bert("bert, tanh gelu", Pooling::Mean, |config| config.activation = Activation::GeluTanh),
+        // Heads of 16, which ONNX Runtime's own attention takes.
+        bert("bert, wide heads", Pooling::Mean, |config| config.hidden_size = 48),
+        qwen("qwen2, wide heads", causal, Pooling::Mean, |config| {
+            config.head_dim = 16;
+            config.windows = vec![None, Some(5), Some(300)];
+        }),
+        qwen("qwen3, wide heads, bidirectional", both, Pooling::Mean, |config| {
+            config.head_dim = 32;
+            config.qk_norm = true;
+            config.windows = vec![None, Some(5), None];
+        }),
     ]
 }
 
@@ -146,6 +163,17 @@ fn implementations(spec: &ModelSpec, dtype: Dtype) -> [(&'static str, Arc<dyn Ba
     ]
 }
 
+/// ONNX graphs that are written over the weights, run on the CPU.
+fn graphs(spec: &ModelSpec) -> [(&'static str, Arc<dyn Backend>); 2] {
+    let library = Some(common::onnxruntime());
+    let options = OnnxOptions { library, threads: 2, ..OnnxOptions::default() };
+    let plain = OnnxOptions { plain_operators: true, ..options.clone() };
+    [
+        ("a written graph", onnx::load(spec, "cpu", &options).unwrap()),
+        ("a written graph of plain operators", onnx::load(spec, "cpu", &plain).unwrap()),
+    ]
+}
+
 fn unit(row: &[f32]) -> Vec<f64> {
     let norm = row.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
     row.iter().map(|x| f64::from(*x) / norm).collect()
@@ -157,12 +185,13 @@ fn difference(a: &[f64], b: &[f64]) -> f64 {
 }
 
 #[test]
-fn both_implementations_agree_with_the_twin() {
+fn all_implementations_agree_with_the_twin() {
     for case in cases() {
         // Lengths around the sizes of tiles, one token, and one that needs several tiles of keys.
         let sequences: Vec<_> = [1, 2, 7, 31, 32, 33, 100, 600].iter().map(|len| ids(*len as u64, *len)).collect();
         let batch = pack(&sequences);
-        for (implementation, backend) in implementations(&case.spec, Dtype::Float32) {
+        let implementations = implementations(&case.spec, Dtype::Float32).into_iter().chain(graphs(&case.spec));
+        for (implementation, backend) in implementations {
             let rows = backend.run(&batch, &Cancel::never()).unwrap();
             for (index, ids) in sequences.iter().enumerate() {
                 let expected = twin::embed(&case.spec, &case.tensors, ids);
@@ -198,7 +227,8 @@ fn half_precision_weights_point_the_same_way() {
 fn a_text_does_not_depend_on_its_neighbours() {
     for case in cases() {
         let sequences: Vec<_> = (0..12).map(|i| ids(i, 1 + (i as usize * 37) % 150)).collect();
-        for (implementation, backend) in implementations(&case.spec, Dtype::Float32) {
+        let implementations = implementations(&case.spec, Dtype::Float32).into_iter().chain(graphs(&case.spec));
+        for (implementation, backend) in implementations {
             let width = backend.info().width;
             let together = backend.run(&pack(&sequences), &Cancel::never()).unwrap();
             for (index, ids) in sequences.iter().enumerate() {
@@ -212,12 +242,12 @@ fn a_text_does_not_depend_on_its_neighbours() {
 
 #[test]
 fn spans_pool_their_own_tokens() {
-    let case = bert("bert", Pooling::Mean, 0, Activation::Gelu);
+    let case = bert("bert", Pooling::Mean, |_| {});
     let ids = ids(3, 90);
     let mut batch = PackedBatch::new();
     batch.push(&self::ids(4, 17), std::slice::from_ref(&(0..17)), None);
     batch.push(&ids, &[1..30, 30..89], None);
-    for (_, backend) in implementations(&case.spec, Dtype::Float32) {
+    for (_, backend) in implementations(&case.spec, Dtype::Float32).into_iter().chain(graphs(&case.spec)) {
         let rows = backend.run(&batch, &Cancel::never()).unwrap();
         assert_eq!(rows.len(), 3 * 24);
         for (row, span) in [(1, 1..30), (2, 30..89)] {
