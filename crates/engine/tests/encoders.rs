@@ -297,3 +297,59 @@ fn f16_is_refused_for_qwen() {
     let Err(error) = candle::load(&case.spec, "cpu", Dtype::Float16, &Cancel::never()) else { panic!("f16 was taken") };
     assert_eq!(error.code, embedding_engine::Code::InvalidOption);
 }
+
+/// The largest resident memory of this process since the last call, in MB.
+#[cfg(target_os = "linux")]
+fn peak() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let kilobytes: f64 = line.trim().trim_end_matches(" kB").parse().unwrap();
+    std::fs::write("/proc/self/clear_refs", "5").unwrap();
+    kilobytes / 1e3
+}
+
+/// Four layers of Qwen2 0.5B, and of BERT with its width.
+#[cfg(target_os = "linux")]
+#[test]
+#[ignore = "measures the process: `cargo test --release --test encoders memory -- --ignored --nocapture`"]
+fn memory_of_long_texts_in_written_graphs() {
+    let wide = |config: &mut QwenConfig| {
+        config.hidden_size = 896;
+        config.intermediate_size = 4864;
+        (config.num_heads, config.num_kv_heads, config.head_dim) = (14, 2, 64);
+        config.num_layers = 4;
+        config.windows = vec![None; 4];
+    };
+    let cases = [
+        qwen("causal", Attention::Causal, Pooling::LastToken, wide),
+        qwen("bidirectional", Attention::Bidirectional, Pooling::Mean, wide),
+        bert("bert", Pooling::Mean, |config| {
+            (config.hidden_size, config.intermediate_size, config.num_heads) = (768, 3072, 12);
+            (config.num_layers, config.max_positions) = (4, 8200);
+        }),
+    ];
+    for mut case in cases {
+        case.spec.max_tokens = 8192;
+        let [(_, fused), (_, plain)] = graphs(&case.spec);
+        let own = candle::load(&case.spec, "cpu", Dtype::Float32, &Cancel::never()).unwrap();
+        for (name, backend, lengths) in [
+            ("own encoder", &own, &[2048][..]),
+            ("written graph", &fused, &[2048, 8192]),
+            ("of plain operators", &plain, &[2048]),
+        ] {
+            for &length in lengths {
+                peak();
+                let before = peak();
+                let started = std::time::Instant::now();
+                backend.run(&pack(&[ids(1, length)]), &Cancel::never()).unwrap();
+                let after = peak();
+                println!(
+                    "{}, {name}, {length} tokens: {:.0} MB more, {:.2} s",
+                    case.name,
+                    after - before,
+                    started.elapsed().as_secs_f64()
+                );
+            }
+        }
+    }
+}

@@ -1,16 +1,19 @@
 //! Attention: in one operator of ONNX Runtime where it has one, else in plain operators.
 //!
-//! | | plain | [`GroupQueryAttention`] |
+//! | | plain | operators of ONNX Runtime |
 //! |---|---|---|
 //! | runs | under every provider | on the CPU |
 //! | memory | scores of one layer, `batch × heads × sequence²` | grows with the tokens |
 //! | head width | any | a multiple of 16 |
 //! | window without causal mask | yes | no |
 //!
-//! [`GroupQueryAttention`]: https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md
+//! Of those operators (docs/ContribOperators.md of ONNX Runtime), `GroupQueryAttention` knows the lengths
+//! of the texts and needs little memory with a causal mask only; `MultiHeadAttention` needs little memory
+//! where there is no padding. Without a causal mask both are there: a text that is longer than the budget
+//! of a run is alone in its rectangle, so that the scores of all others are bounded by the budget.
 
 use super::Operators;
-use super::graph::{Attribute, CONTRIB, Element, Value};
+use super::graph::{Attribute, CONTRIB, Element, Graph, Value};
 use super::parts::Encoder;
 use crate::backend::weights::Weight;
 use crate::error::Result;
@@ -41,11 +44,42 @@ pub(super) struct Attention {
 }
 
 impl Attention {
-    /// Whether ONNX Runtime's operator can do it.
-    fn fits_group_query_attention(&self) -> bool {
+    /// Whether ONNX Runtime's operators can do it.
+    fn fits_operators(&self) -> bool {
         let window = self.window.is_none_or(|window| self.causal && i32::try_from(window).is_ok());
         self.head_dim.is_multiple_of(16) && window
     }
+}
+
+/// The lengths of the texts of a run.
+#[derive(Debug, Clone)]
+struct Lengths {
+    /// The index of the last token of each text.
+    last: Value,
+    /// The tokens of the longest.
+    longest: Value,
+    /// Whether all are equally long.
+    no_padding: Value,
+}
+
+/// `GroupQueryAttention` over `[batch, sequence, heads × head_dim]`.
+fn group_query(graph: &mut Graph<'_>, [q, k, v]: [&str; 3], lengths: &Lengths, shape: &Attention) -> Value {
+    let mut inputs = vec![q, k, v, "", "", &lengths.last, &lengths.longest];
+    let mut attributes = vec![
+        Attribute::Int("num_heads", shape.heads as i64),
+        Attribute::Int("kv_num_heads", shape.kv_heads as i64),
+        Attribute::Int("causal", i64::from(shape.causal)),
+    ];
+    if let Some(rotary) = &shape.rotary {
+        inputs.extend([rotary.cos.as_str(), &rotary.sin]);
+        attributes.push(Attribute::Int("do_rotary", 1));
+    }
+    if let Some(window) = shape.window {
+        attributes.push(Attribute::Int("local_window_size", window as i64));
+    }
+    // The other outputs are the cache of keys and values, which an encoder has no use for.
+    let outputs = graph.outputs_of(CONTRIB, "GroupQueryAttention", &inputs, &attributes, 3);
+    outputs.into_iter().next().unwrap_or_default()
 }
 
 impl Encoder<'_> {
@@ -59,8 +93,8 @@ impl Encoder<'_> {
             q = self.norm_heads(&q, shape.heads * shape.head_dim, q_norm, *epsilon)?;
             k = self.norm_heads(&k, shape.kv_heads * shape.head_dim, k_norm, *epsilon)?;
         }
-        let plain = self.operators == Operators::Plain || !shape.fits_group_query_attention();
-        Ok(if plain { self.plain([&q, &k, v], shape) } else { self.group_query([&q, &k, v], shape) })
+        let plain = self.operators == Operators::Plain || !shape.fits_operators();
+        Ok(if plain { self.plain([&q, &k, v], shape) } else { self.fused([&q, &k, v], shape) })
     }
 
     fn norm_heads(&mut self, x: &str, width: usize, weight: &Weight, epsilon: f64) -> Result<Value> {
@@ -69,12 +103,50 @@ impl Encoder<'_> {
         Ok(self.flat(&normed, width))
     }
 
-    fn group_query(&mut self, [q, k, v]: [&str; 3], shape: &Attention) -> Value {
-        let (q_width, kv_width) = (shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim);
-        let (q_shape, kv_shape) = (self.shape(&[q_width as i64]), self.shape(&[kv_width as i64]));
+    fn fused(&mut self, [q, k, v]: [&str; 3], shape: &Attention) -> Value {
+        let (heads, kv_heads, dim) = (shape.heads as i64, shape.kv_heads as i64, shape.head_dim as i64);
+        let (q_shape, kv_shape) = (self.shape(&[heads * dim]), self.shape(&[kv_heads * dim]));
+        let lengths = self.lengths();
+        let [q, k, v] = [(q, &q_shape), (k, &kv_shape), (v, &kv_shape)]
+            .map(|(x, shape)| self.graph.node("Reshape", &[x, shape], &[]));
+        let rows = if shape.causal {
+            group_query(&mut self.graph, [&q, &k, &v], &lengths, shape)
+        } else {
+            let [q, k] = [(q, heads, &q_shape), (k, kv_heads, &kv_shape)].map(|(x, heads, rows)| {
+                let Some(rotary) = &shape.rotary else { return x };
+                let split = self.shape(&[heads, dim]);
+                let x = self.graph.node("Reshape", &[&x, &split], &[]);
+                let x = self.rotate(&x, rotary);
+                self.graph.node("Reshape", &[&x, rows], &[])
+            });
+            let group = heads / kv_heads;
+            let (one_each, every_head) = (self.shape(&[kv_heads, 1, dim]), self.shape(&[kv_heads, group, dim]));
+            let shape = Attention { rotary: None, ..shape.clone() };
+            self.graph.choose(
+                &lengths.no_padding,
+                |graph| {
+                    let [k, v] = [&k, &v].map(|x| {
+                        if group == 1 {
+                            return x.clone();
+                        }
+                        let x = graph.node("Reshape", &[x, &one_each], &[]);
+                        let x = graph.node("Expand", &[&x, &every_head], &[]);
+                        graph.node("Reshape", &[&x, &q_shape], &[])
+                    });
+                    let heads = [Attribute::Int("num_heads", heads)];
+                    let outputs = graph.outputs_of(CONTRIB, "MultiHeadAttention", &[&q, &k, &v], &heads, 1);
+                    outputs.into_iter().next().unwrap_or_default()
+                },
+                |graph| group_query(graph, [&q, &k, &v], &lengths, &shape),
+            )
+        };
+        self.flat(&rows, shape.heads * shape.head_dim)
+    }
+
+    /// What ONNX Runtime's operators want to know of the lengths of the texts.
+    fn lengths(&mut self) -> Lengths {
         let tokens = self.tokens();
         let graph = &mut self.graph;
-        // The index of the last token of each text, and the tokens of the longest.
         let last = graph.once("last", |graph| {
             let (axis, one) = (graph.integers(&[1]), graph.integer(1));
             let count = graph.node("ReduceSum", &[super::MASK, &axis], &[Attribute::Int("keepdims", 0)]);
@@ -86,26 +158,11 @@ impl Encoder<'_> {
             let longest = graph.node("Squeeze", &[&tokens, &axis], &[]);
             graph.cast(&longest, Element::I32)
         });
-        let q = graph.node("Reshape", &[q, &q_shape], &[]);
-        let k = graph.node("Reshape", &[k, &kv_shape], &[]);
-        let v = graph.node("Reshape", &[v, &kv_shape], &[]);
-        let mut inputs = vec![q.as_str(), &k, &v, "", "", &last, &longest];
-        let mut attributes = vec![
-            Attribute::Int("num_heads", shape.heads as i64),
-            Attribute::Int("kv_num_heads", shape.kv_heads as i64),
-            Attribute::Int("causal", i64::from(shape.causal)),
-        ];
-        if let Some(rotary) = &shape.rotary {
-            inputs.extend([rotary.cos.as_str(), &rotary.sin]);
-            attributes.push(Attribute::Int("do_rotary", 1));
-        }
-        if let Some(window) = shape.window {
-            attributes.push(Attribute::Int("local_window_size", window as i64));
-        }
-        // The other outputs are the cache of keys and values, which an encoder has no use for.
-        let outputs = graph.outputs_of(CONTRIB, "GroupQueryAttention", &inputs, &attributes, 3);
-        let rows = outputs.into_iter().next().unwrap_or_default();
-        self.flat(&rows, q_width)
+        let no_padding = graph.once("no padding", |graph| {
+            let least = graph.node("ReduceMin", &[super::MASK], &[Attribute::Int("keepdims", 0)]);
+            graph.cast(&least, Element::Bool)
+        });
+        Lengths { last, longest, no_padding }
     }
 
     fn plain(&mut self, [q, k, v]: [&str; 3], shape: &Attention) -> Value {

@@ -111,6 +111,41 @@ impl<'f> Graph<'f> {
         outputs
     }
 
+    /// Adds the choice between two ways to compute an f32 value. The ways must not use
+    /// [`Graph::once`] for anything new: what they compute is known to them alone.
+    pub(super) fn choose(
+        &mut self,
+        condition: &str,
+        then: impl FnOnce(&mut Self) -> Value,
+        otherwise: impl FnOnce(&mut Self) -> Value,
+    ) -> Value {
+        let outside = std::mem::take(&mut self.nodes);
+        let result = then(self);
+        let then = self.take_branch(&result);
+        let result = otherwise(self);
+        let otherwise = self.take_branch(&result);
+        self.nodes = outside;
+        let output = self.fresh("If");
+        self.nodes.message(1, |node| {
+            node.bytes(1, condition.as_bytes()).bytes(2, output.as_bytes()).bytes(3, output.as_bytes()).bytes(4, b"If");
+            for (name, branch) in [("then_branch", then), ("else_branch", otherwise)] {
+                // GRAPH
+                node.message(5, |attribute| _ = attribute.bytes(1, name.as_bytes()).bytes(6, &branch).number(20, 5));
+            }
+        });
+        output
+    }
+
+    /// The nodes so far as a graph that gives `result`.
+    fn take_branch(&mut self, result: &str) -> Vec<u8> {
+        let mut branch = std::mem::take(&mut self.nodes);
+        branch.bytes(2, result.as_bytes()).message(12, |port| {
+            port.bytes(1, result.as_bytes());
+            port.message(2, |kind| _ = kind.message(1, |tensor| _ = tensor.number(1, Element::F32 as i64)));
+        });
+        branch.finish()
+    }
+
     /// Casts a value.
     pub(super) fn cast(&mut self, value: &str, to: Element) -> Value {
         self.node("Cast", &[value], &[Attribute::Int("to", to as i64)])
