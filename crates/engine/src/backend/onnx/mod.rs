@@ -3,6 +3,7 @@
 //! | file | does |
 //! |---|---|
 //! | `runtime` | finds and initialises the library, once per process |
+//! | `installed` | libraries that Python packages brought |
 //! | `providers` | devices other than the CPU, and whether they are really in use |
 //! | `protobuf`, `graph` | looks into the file before ONNX Runtime does: weights, missing or cut files |
 //! | `writer` | graphs of Qwen and BERT folders |
@@ -18,6 +19,7 @@ mod cache;
 mod exclusive;
 mod graph;
 mod inputs;
+mod installed;
 mod message;
 mod outputs;
 mod port;
@@ -60,7 +62,9 @@ const DEFAULT_PADDED_TOKENS: usize = 2048;
 #[derive(Debug, Clone, Default)]
 pub struct OnnxOptions {
     /// The ONNX Runtime library, or the folder that it lies in; without it the environment variable
-    /// `EMBEDDING_ENGINE_ONNXRUNTIME`. A relative path counts from the working directory.
+    /// `EMBEDDING_ENGINE_ONNXRUNTIME`. A relative path counts from the working directory. Where the
+    /// variable is not set and a device needs a provider that is not beside this library, one of an
+    /// installed Python package (`onnxruntime-gpu` …) is used, if it comes first in the process.
     pub library: Option<PathBuf>,
     /// Threads inside an operator; 0 for one per core.
     pub threads: usize,
@@ -95,14 +99,10 @@ fn load_exported(spec: &ModelSpec, device: &Device, options: &OnnxOptions) -> Re
     let [file] = &spec.files.weights[..] else {
         return Err(Error::internal(format!("{}: one ONNX file expected, not {}", spec.id, spec.files.weights.len())));
     };
-    let runtime = runtime::open(options)?;
+    let runtime = runtime::open(options, device.kind())?;
     let weights = graph::inspect(file)?;
     let cache = || cache::folder(options.home.as_deref(), device.kind(), &[cache::identity(file).as_bytes()]);
-    let setup = Setup {
-        cache: device.compiles().then(cache).flatten(),
-        threads: options.threads,
-        ..Setup::default()
-    };
+    let setup = Setup { cache: device.compiles().then(cache).flatten(), threads: options.threads, ..Setup::default() };
     let opening = Opening { device, runtime: &runtime, setup: &setup, cancel: &options.cancel };
     let session = session::open(Source { file, written: None }, &opening)?;
     let loading = Loading {
@@ -122,13 +122,19 @@ fn load_written(spec: &ModelSpec, device: &Device, options: &OnnxOptions) -> Res
     let [file, ..] = &spec.files.weights[..] else {
         return Err(Error::internal(format!("{}: no file of weights", spec.id)));
     };
-    let runtime = runtime::open(options)?;
+    let runtime = runtime::open(options, device.kind())?;
     let precision = Precision::choose(spec, device.kind(), options.dtype)?;
     let operators = match device.is_cpu() && !options.plain_operators {
         true => Operators::OnnxRuntime,
         false => Operators::Plain,
     };
     let written = writer::write(spec, operators, precision, &options.cancel)?;
+    if let Ok(f) = std::env::var("O_DUMP") {
+        let _ = std::fs::create_dir_all(&f);
+        let _ = std::fs::write(format!("{f}/{}.onnx", spec.id.replace('/', "_")), &written.model);
+        let _ =
+            std::fs::write(format!("{f}/{}.dir", spec.id.replace('/', "_")), format!("{:?}", written.files.folder()));
+    }
     let profile = (device.kind() == "tensorrt").then(|| Profile::new(options.cells(), spec.max_tokens));
     let setup = Setup {
         bf16: precision == Precision::Bf16,
@@ -232,7 +238,7 @@ impl Loading<'_> {
 /// # Errors
 /// The reason, as a sentence.
 pub fn runtime(options: &OnnxOptions) -> Result<(PathBuf, String), String> {
-    let runtime = runtime::open(options).map_err(|error| error.message)?;
+    let runtime = runtime::open(options, "cpu").map_err(|error| error.message)?;
     Ok((runtime.library, runtime.version))
 }
 

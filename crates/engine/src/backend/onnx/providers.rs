@@ -16,9 +16,9 @@ use ort::session::Session;
 use ort::session::builder::SessionBuilder;
 use ort::sys::OrtEpAssignedSubgraph;
 
-use super::OnnxOptions;
 use super::message::tidy;
 use super::runtime::{self, ENVIRONMENT_VARIABLE, Runtime};
+use super::{OnnxOptions, installed};
 use crate::error::{Code, Error, Result};
 
 /// A provider that this package knows, and whether the loaded library can use it.
@@ -254,7 +254,7 @@ impl Device {
         }
         let setup = Setup { index: self.index, ..setup.clone() };
         for dispatch in (provider.build)(&setup) {
-            dispatch.register(builder).map_err(|error| fail(refusal(dispatch.name(), &error)))?;
+            dispatch.register(builder).map_err(|error| fail(refusal(self.kind(), dispatch.name(), &error)))?;
         }
         Ok(())
     }
@@ -315,7 +315,7 @@ pub(super) fn assigned(session: &Session) -> Option<Vec<String>> {
 /// A provider that the library has is tried by registering it, which loads its own libraries; no
 /// model is needed.
 pub fn providers(options: &OnnxOptions) -> Vec<ProviderInfo> {
-    let runtime = runtime::open(options);
+    let runtime = runtime::open(options, "cpu");
     let report = |provider: &Provider| {
         let tried =
             runtime.as_ref().map_err(|error| error.message.clone()).and_then(|runtime| probe(provider, runtime));
@@ -330,27 +330,40 @@ fn probe(provider: &Provider, runtime: &Runtime) -> Result<(), String> {
         return Err(not_compiled_in(provider, runtime));
     }
     let mut builder = Session::builder(&runtime.environment).map_err(told)?;
-    (provider.build)(&Setup::default())
-        .iter()
-        .try_for_each(|dispatch| dispatch.register(&mut builder).map_err(|error| refusal(dispatch.name(), &error)))
+    (provider.build)(&Setup::default()).iter().try_for_each(|dispatch| {
+        dispatch.register(&mut builder).map_err(|error| refusal(provider.kind, dispatch.name(), &error))
+    })
 }
 
 /// Microsoft's libraries know more providers than they come with: those are files of their own.
-fn refusal(name: &str, error: &ort::Error) -> String {
+fn refusal(kind: &str, name: &str, error: &ort::Error) -> String {
     let told = tidy(error.message());
     if told.contains("Failed to load library") {
-        return format!("{told}. Set {ENVIRONMENT_VARIABLE} to a build of ONNX Runtime that comes with {name}.");
+        return format!("{told}. {}", remedy(kind, name));
     }
     format!("{name} refuses: {told}")
 }
 
 fn not_compiled_in(provider: &Provider, runtime: &Runtime) -> String {
     format!(
-        "the ONNX Runtime {} at {} was built without {}. Set {ENVIRONMENT_VARIABLE} to a build that has it.",
+        "the ONNX Runtime {} at {} was built without {}. {}",
         runtime.version,
         runtime.library.display(),
-        provider.name
+        provider.name,
+        remedy(provider.kind, provider.name)
     )
+}
+
+/// Which library to use, as the end of a message: one that is there, if any.
+fn remedy(kind: &str, name: &str) -> String {
+    match installed::with_provider(kind) {
+        Some(library) => format!(
+            "{} comes with it: set {ENVIRONMENT_VARIABLE} to that path and start the process again, since a process \
+             has one ONNX Runtime. If it is in use already, libraries that it needs are missing.",
+            library.display()
+        ),
+        None => format!("Set {ENVIRONMENT_VARIABLE} to a build of ONNX Runtime that comes with {name}."),
+    }
 }
 
 fn unavailable(device: &str, reason: &str) -> Error {

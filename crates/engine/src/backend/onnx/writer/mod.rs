@@ -116,12 +116,7 @@ pub(super) struct Written {
 /// # Errors
 /// `BAD_CHECKPOINT` for missing tensors, other shapes or values that are not finite, `MODEL_UNSUPPORTED`
 /// for other types than F32, F16 and BF16, `INVALID_OPTION` for values that f16 cannot hold, `ABORTED`.
-pub(super) fn write(
-    spec: &ModelSpec,
-    operators: Operators,
-    precision: Precision,
-    cancel: &Cancel,
-) -> Result<Written> {
+pub(super) fn write(spec: &ModelSpec, operators: Operators, precision: Precision, cancel: &Cancel) -> Result<Written> {
     let checkpoint = Checkpoint::open(&spec.files.weights)?;
     let files = Files::new(&spec.files.weights)?;
     let mut encoder = Encoder { graph: Graph::new(&files), operators, precision };
