@@ -3,7 +3,7 @@
 //! | file | does |
 //! |---|---|
 //! | `runtime` | finds and initialises the library, once per process |
-//! | `installed` | libraries that Python packages brought |
+//! | `installed`, `preload` | libraries that Python packages brought, and those that they need |
 //! | `providers` | devices other than the CPU, and whether they are really in use |
 //! | `protobuf`, `graph` | looks into the file before ONNX Runtime does: weights, missing or cut files |
 //! | `writer` | graphs of Qwen and BERT folders |
@@ -23,6 +23,7 @@ mod installed;
 mod message;
 mod outputs;
 mod port;
+mod preload;
 mod protobuf;
 mod providers;
 mod rectangles;
@@ -124,17 +125,13 @@ fn load_written(spec: &ModelSpec, device: &Device, options: &OnnxOptions) -> Res
     };
     let runtime = runtime::open(options, device.kind())?;
     let precision = Precision::choose(spec, device.kind(), options.dtype)?;
+    // Before gigabytes are read for a device that is not there.
+    device.check(&runtime)?;
     let operators = match device.is_cpu() && !options.plain_operators {
         true => Operators::OnnxRuntime,
         false => Operators::Plain,
     };
     let written = writer::write(spec, operators, precision, &options.cancel)?;
-    if let Ok(f) = std::env::var("O_DUMP") {
-        let _ = std::fs::create_dir_all(&f);
-        let _ = std::fs::write(format!("{f}/{}.onnx", spec.id.replace('/', "_")), &written.model);
-        let _ =
-            std::fs::write(format!("{f}/{}.dir", spec.id.replace('/', "_")), format!("{:?}", written.files.folder()));
-    }
     let profile = (device.kind() == "tensorrt").then(|| Profile::new(options.cells(), spec.max_tokens));
     let setup = Setup {
         bf16: precision == Precision::Bf16,

@@ -69,9 +69,6 @@ impl Precision {
             Dtype::Bfloat16 if matches!(kind, "cuda" | "tensorrt" | "migraphx") => Ok(Precision::Bf16),
             Dtype::Bfloat16 => refused("bfloat16", "ONNX Runtime has no operators for it there", "'float32'"),
             Dtype::Float16 if qwen => refused("float16", "Qwen embedders give NaN in it", "'bfloat16' or 'float32'"),
-            Dtype::Float16 if kind == "cpu" => {
-                refused("float16", "ONNX Runtime computes in float32 there", "'float32'")
-            }
             Dtype::Float16 => Ok(Precision::F16),
             Dtype::Int8 => refused("int8", "the weights would have to be quantised", "'float32'"),
         }
