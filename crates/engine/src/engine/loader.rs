@@ -119,6 +119,9 @@ pub trait Loader: Send + Sync + 'static {
     fn tokens_per_batch(&self, device: &str) -> usize;
 }
 
+/// Devices that ONNX Runtime alone reaches: what our own encoders run elsewhere gets a graph there.
+const BY_ONNX_RUNTIME: [&str; 5] = ["tensorrt", "migraphx", "directml", "coreml", "openvino"];
+
 /// Models in folders, in the hub cache and on the hub, run by our backends.
 pub struct Files {
     options: EngineOptions,
@@ -140,6 +143,14 @@ impl Files {
         }
     }
 
+    /// The backend for a model that was described without looking at the device.
+    fn backend(&self, spec: &ModelSpec, overrides: &ModelOverrides) -> Result<BackendKind> {
+        let request = self.options.device_request()?;
+        let kind = request.split(':').next().unwrap_or_default();
+        let free = spec.backend == BackendKind::Candle && overrides.backend.is_none();
+        Ok(if free && BY_ONNX_RUNTIME.contains(&kind) { BackendKind::Onnx } else { spec.backend })
+    }
+
     fn load_backend(&self, spec: &ModelSpec, cancel: &Cancel) -> Result<Arc<dyn Backend>> {
         let device = self.device(spec.backend)?;
         let loaded = match spec.backend {
@@ -159,6 +170,9 @@ impl Files {
             library: self.options.onnx_runtime.clone(),
             threads: self.options.threads(),
             max_padded_tokens: tokens.unwrap_or_else(|| self.tokens_per_batch(device)),
+            dtype: self.options.dtype,
+            home: hub::home_dir(&self.hub),
+            plain_operators: false,
             cancel: cancel.clone(),
         }
     }
@@ -205,7 +219,8 @@ impl Loader for Files {
     }
 
     fn describe(&self, located: &Located, overrides: &ModelOverrides) -> Result<Description> {
-        let spec = model::describe(located, overrides)?;
+        let mut spec = model::describe(located, overrides)?;
+        spec.backend = self.backend(&spec, overrides)?;
         let encoder: Arc<dyn Encoder> = match words(&spec)? {
             Some(tokenizer) => Arc::new(tokenizer),
             None => Arc::new(Tokenizer::load(&spec)?),
@@ -214,13 +229,13 @@ impl Loader for Files {
     }
 
     fn weight_bytes(&self, spec: &ModelSpec) -> Result<u64> {
-        match spec.backend {
-            BackendKind::Candle => {
+        match spec.architecture {
+            Architecture::Qwen(_) | Architecture::Bert(_) => {
                 let values = Checkpoint::open(&spec.files.weights)?.values();
                 Ok(values * bytes_of(self.options.dtype))
             }
             // As the file has them.
-            BackendKind::Onnx | BackendKind::Static => {
+            Architecture::Onnx | Architecture::Static => {
                 model::weight_files(spec)?.iter().map(|file| size_of(file)).sum()
             }
         }

@@ -19,6 +19,7 @@ use embedding_engine_kernels::Isa;
 use self::cpu::{CpuParts, Storage};
 use self::encoder::Encoder;
 use self::generic::GenericParts;
+pub(in crate::backend) use self::parts::RotaryTable;
 use self::parts::{Parts, Run};
 use crate::backend::weights::Checkpoint;
 use crate::backend::{Backend, BackendInfo};
