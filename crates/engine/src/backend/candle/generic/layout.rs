@@ -60,12 +60,7 @@ type MaskKey = (usize, usize, usize, bool, Option<usize>);
 
 impl Layout {
     /// The layout of a batch, for `heads` heads and at most `scores` scores at once.
-    pub(super) fn new(
-        cumulative: &[u32],
-        heads: usize,
-        scores: usize,
-        device: &Device,
-    ) -> candle_core::Result<Self> {
+    pub(super) fn new(cumulative: &[u32], heads: usize, scores: usize, device: &Device) -> candle_core::Result<Self> {
         let mut order: Vec<(usize, usize)> = cumulative
             .windows(2)
             .map(|pair| (pair[0] as usize, (pair[1] - pair[0]) as usize))
@@ -249,7 +244,8 @@ mod tests {
                     for query in from..to {
                         let seen = shape.visible(query, query + 1, 60);
                         for key in visible.clone() {
-                            let hidden = mask.as_ref().is_some_and(|mask| mask[query - from][key - visible.start] < 0.0);
+                            let hidden =
+                                mask.as_ref().is_some_and(|mask| mask[query - from][key - visible.start] < 0.0);
                             assert_eq!(hidden, !seen.contains(&key), "{shape:?}, query {query}, key {key}");
                         }
                     }

@@ -142,12 +142,7 @@ impl GenericParts {
     }
 
     /// Applies `f` to tiles of rows.
-    fn tiled(
-        &self,
-        x: &Tensor,
-        run: &Run<'_>,
-        f: impl Fn(&Tensor) -> candle_core::Result<Tensor>,
-    ) -> Result<Tensor> {
+    fn tiled(&self, x: &Tensor, run: &Run<'_>, f: impl Fn(&Tensor) -> candle_core::Result<Tensor>) -> Result<Tensor> {
         let rows = x.dim(0).map_err(from_candle)?;
         let mut tiles = Vec::with_capacity(rows.div_ceil(self.tiles.rows));
         for from in (0..rows).step_by(self.tiles.rows) {

@@ -20,7 +20,10 @@ pub(super) fn pool(x: &Tensor, spans: &[Range<usize>], pooling: Pooling) -> cand
             Pooling::LastToken => select(x, full.iter().map(|span| span.end - 1))?,
             _ => {
                 let groups = full.chunk_by(|a, b| a.end == b.start && a.len() == b.len());
-                Tensor::cat(&groups.map(|group| reduce(x, group, pooling)).collect::<candle_core::Result<Vec<_>>>()?, 0)?
+                Tensor::cat(
+                    &groups.map(|group| reduce(x, group, pooling)).collect::<candle_core::Result<Vec<_>>>()?,
+                    0,
+                )?
             }
         };
         rows = pooled.to_dtype(DType::F32)?.to_device(&Device::Cpu)?.flatten_all()?.to_vec1::<f32>()?;
@@ -93,8 +96,9 @@ mod tests {
     #[test]
     fn agrees_with_pooling_on_the_host() {
         let (rows, width) = (5000, 3);
-        let values: Vec<f32> =
-            (0..(rows * width) as u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 8) as f32 / (1 << 23) as f32).collect();
+        let values: Vec<f32> = (0..(rows * width) as u32)
+            .map(|i| (i.wrapping_mul(2_654_435_761) >> 8) as f32 / (1 << 23) as f32)
+            .collect();
         let x = Tensor::from_slice(&values, (rows, width), &Device::Cpu).unwrap();
         // Side by side, apart, overlapping, out of order, one token, all.
         let spans = [0..10, 10..20, 20..30, 40..47, 44..90, 3..4, 0..rows, 100..131];
@@ -114,7 +118,10 @@ mod tests {
         let x = Tensor::new(&[[1f32, 5.0], [f32::NAN, 6.0], [2.0, 7.0]], &Device::Cpu).unwrap();
         for pooling in ALL {
             let rows = pool(&x, &[2..3, 1..1, 2..3], pooling).unwrap();
-            assert_eq!(rows.iter().map(|value| value.is_nan()).collect::<Vec<_>>(), [false, false, true, true, false, false]);
+            assert_eq!(
+                rows.iter().map(|value| value.is_nan()).collect::<Vec<_>>(),
+                [false, false, true, true, false, false]
+            );
             assert_eq!((rows[1], rows[5]), (7.0, 7.0));
         }
         assert!(pool(&x, &[0..3], Pooling::Max).unwrap()[0].is_nan());
