@@ -15,6 +15,7 @@ use candle_core::Device;
 use embedding_engine::backend::Backend;
 use embedding_engine::backend::candle::{self, Dtype};
 use embedding_engine::backend::onnx::{self, OnnxOptions};
+use embedding_engine::backend::cards;
 use embedding_engine::batch::PackedBatch;
 use embedding_engine::cancel::Cancel;
 use embedding_engine::model::*;
@@ -180,11 +181,18 @@ fn pack(sequences: &[Vec<u32>]) -> PackedBatch {
     batch
 }
 
-fn implementations(spec: &ModelSpec, dtype: Dtype) -> [(&'static str, Arc<dyn Backend>); 2] {
+fn implementations(spec: &ModelSpec, dtype: Dtype) -> [(&'static str, Arc<dyn Backend>); 3] {
     let never = Cancel::never();
+    // Two replicas, and batches in pieces.
+    let devices = ["cpu:0", "cpu:1"].map(|name| {
+        let open: cards::Open = Box::new(|| Ok(Device::Cpu));
+        (name.to_owned(), open)
+    });
+    let limits = cards::Limits { tokens: Some(250), ..cards::Limits::default() };
     [
         ("cpu", candle::load(spec, "cpu", dtype, &never).unwrap()),
         ("generic", candle::load_generic(spec, Device::Cpu, "cpu", dtype, &never).unwrap()),
+        ("cards", cards::load_on(spec, devices.into(), dtype, limits, &never).unwrap()),
     ]
 }
 

@@ -11,7 +11,7 @@ use super::event::OnEvent;
 use super::options::EngineOptions;
 use crate::backend::candle::{self, Dtype};
 use crate::backend::weights::Checkpoint;
-use crate::backend::{Backend, head::Head, onnx, static_table};
+use crate::backend::{Backend, cards, head::Head, onnx, static_table};
 use crate::cancel::Cancel;
 use crate::device;
 use crate::error::{Code, Error, Result};
@@ -154,6 +154,11 @@ impl Files {
     fn load_backend(&self, spec: &ModelSpec, cancel: &Cancel) -> Result<Arc<dyn Backend>> {
         let device = self.device(spec.backend)?;
         let loaded = match spec.backend {
+            BackendKind::Candle if device.starts_with("cuda") => {
+                let limits =
+                    cards::Limits { memory: self.options.memory_limit, tokens: self.options.max_tokens_per_batch };
+                cards::load(spec, &device, self.options.dtype, limits, cancel)
+            }
             BackendKind::Candle => candle::load(spec, &device, self.options.dtype, cancel),
             BackendKind::Static => {
                 static_table::load(spec, &device).and_then(|backend| check_dtype(spec, backend, self.options.dtype))
@@ -232,7 +237,12 @@ impl Loader for Files {
         match spec.architecture {
             Architecture::Qwen(_) | Architecture::Bert(_) => {
                 let values = Checkpoint::open(&spec.files.weights)?.values();
-                Ok(values * bytes_of(self.options.dtype))
+                let dtype = match self.options.dtype {
+                    // What `auto` is on a GPU.
+                    Dtype::Auto if self.device(spec.backend).is_ok_and(|device| device != "cpu") => Dtype::Bfloat16,
+                    dtype => dtype,
+                };
+                Ok(values * bytes_of(dtype))
             }
             // As the file has them.
             Architecture::Onnx | Architecture::Static => {
