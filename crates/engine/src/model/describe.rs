@@ -270,7 +270,8 @@ pub(super) fn choose_backend(
         Some(BackendKind::Onnx) => match onnx()? {
             Some(exported) => Ok(exported),
             None => {
-                let found = candle()?.ok_or_else(|| lacks("onnx", "ONNX graph (onnx/model.onnx) and no safetensors"))?;
+                let found =
+                    candle()?.ok_or_else(|| lacks("onnx", "ONNX graph (onnx/model.onnx) and no safetensors"))?;
                 Ok((BackendKind::Onnx, found.1, found.2))
             }
         },

@@ -3,6 +3,7 @@
 //! | file | does |
 //! |---|---|
 //! | `runtime` | finds and initialises the library, once per process |
+//! | `installed`, `preload` | libraries that Python packages brought, and those that they need |
 //! | `providers` | devices other than the CPU, and whether they are really in use |
 //! | `protobuf`, `graph` | looks into the file before ONNX Runtime does: weights, missing or cut files |
 //! | `writer` | graphs of Qwen and BERT folders |
@@ -18,9 +19,11 @@ mod cache;
 mod exclusive;
 mod graph;
 mod inputs;
+mod installed;
 mod message;
 mod outputs;
 mod port;
+mod preload;
 mod protobuf;
 mod providers;
 mod rectangles;
@@ -60,7 +63,9 @@ const DEFAULT_PADDED_TOKENS: usize = 2048;
 #[derive(Debug, Clone, Default)]
 pub struct OnnxOptions {
     /// The ONNX Runtime library, or the folder that it lies in; without it the environment variable
-    /// `EMBEDDING_ENGINE_ONNXRUNTIME`. A relative path counts from the working directory.
+    /// `EMBEDDING_ENGINE_ONNXRUNTIME`. A relative path counts from the working directory. Where the
+    /// variable is not set and a device needs a provider that is not beside this library, one of an
+    /// installed Python package (`onnxruntime-gpu` …) is used, if it comes first in the process.
     pub library: Option<PathBuf>,
     /// Threads inside an operator; 0 for one per core.
     pub threads: usize,
@@ -95,14 +100,10 @@ fn load_exported(spec: &ModelSpec, device: &Device, options: &OnnxOptions) -> Re
     let [file] = &spec.files.weights[..] else {
         return Err(Error::internal(format!("{}: one ONNX file expected, not {}", spec.id, spec.files.weights.len())));
     };
-    let runtime = runtime::open(options)?;
+    let runtime = runtime::open(options, device.kind())?;
     let weights = graph::inspect(file)?;
     let cache = || cache::folder(options.home.as_deref(), device.kind(), &[cache::identity(file).as_bytes()]);
-    let setup = Setup {
-        cache: device.compiles().then(cache).flatten(),
-        threads: options.threads,
-        ..Setup::default()
-    };
+    let setup = Setup { cache: device.compiles().then(cache).flatten(), threads: options.threads, ..Setup::default() };
     let opening = Opening { device, runtime: &runtime, setup: &setup, cancel: &options.cancel };
     let session = session::open(Source { file, written: None }, &opening)?;
     let loading = Loading {
@@ -122,8 +123,10 @@ fn load_written(spec: &ModelSpec, device: &Device, options: &OnnxOptions) -> Res
     let [file, ..] = &spec.files.weights[..] else {
         return Err(Error::internal(format!("{}: no file of weights", spec.id)));
     };
-    let runtime = runtime::open(options)?;
+    let runtime = runtime::open(options, device.kind())?;
     let precision = Precision::choose(spec, device.kind(), options.dtype)?;
+    // Before gigabytes are read for a device that is not there.
+    device.check(&runtime)?;
     let operators = match device.is_cpu() && !options.plain_operators {
         true => Operators::OnnxRuntime,
         false => Operators::Plain,
@@ -232,7 +235,7 @@ impl Loading<'_> {
 /// # Errors
 /// The reason, as a sentence.
 pub fn runtime(options: &OnnxOptions) -> Result<(PathBuf, String), String> {
-    let runtime = runtime::open(options).map_err(|error| error.message)?;
+    let runtime = runtime::open(options, "cpu").map_err(|error| error.message)?;
     Ok((runtime.library, runtime.version))
 }
 

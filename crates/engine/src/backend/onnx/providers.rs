@@ -16,9 +16,9 @@ use ort::session::Session;
 use ort::session::builder::SessionBuilder;
 use ort::sys::OrtEpAssignedSubgraph;
 
-use super::OnnxOptions;
 use super::message::tidy;
 use super::runtime::{self, ENVIRONMENT_VARIABLE, Runtime};
+use super::{OnnxOptions, installed, preload};
 use crate::error::{Code, Error, Result};
 
 /// A provider that this package knows, and whether the loaded library can use it.
@@ -242,21 +242,22 @@ impl Device {
         matches!(self.kind(), "tensorrt" | "coreml" | "openvino")
     }
 
+    /// Makes sure that the library has the device's provider and that it can be set up.
+    ///
+    /// # Errors
+    /// `DEVICE_UNAVAILABLE` with the reason.
+    pub(super) fn check(&self, runtime: &Runtime) -> Result<()> {
+        let setup = Setup { index: self.index, ..Setup::default() };
+        probe(self.provider(), runtime, &setup).map_err(|reason| unavailable(&self.label, &reason))
+    }
+
     /// Adds the device's provider to a session that is being built. The CPU needs none.
     ///
     /// # Errors
     /// `DEVICE_UNAVAILABLE` with the reason.
     pub(super) fn register(&self, builder: &mut SessionBuilder, runtime: &Runtime, setup: &Setup) -> Result<()> {
-        let fail = |reason: String| unavailable(&self.label, &reason);
-        let provider = self.provider();
-        if !(provider.is_compiled_in)().map_err(|error| fail(error.to_string()))? {
-            return Err(fail(not_compiled_in(provider, runtime)));
-        }
         let setup = Setup { index: self.index, ..setup.clone() };
-        for dispatch in (provider.build)(&setup) {
-            dispatch.register(builder).map_err(|error| fail(refusal(dispatch.name(), &error)))?;
-        }
-        Ok(())
+        register(self.provider(), builder, runtime, &setup).map_err(|reason| unavailable(&self.label, &reason))
     }
 
     /// Makes sure that the provider took at least one node of the graph, where ONNX Runtime tells.
@@ -315,42 +316,73 @@ pub(super) fn assigned(session: &Session) -> Option<Vec<String>> {
 /// A provider that the library has is tried by registering it, which loads its own libraries; no
 /// model is needed.
 pub fn providers(options: &OnnxOptions) -> Vec<ProviderInfo> {
-    let runtime = runtime::open(options);
+    let runtime = runtime::open(options, "cpu");
     let report = |provider: &Provider| {
-        let tried =
-            runtime.as_ref().map_err(|error| error.message.clone()).and_then(|runtime| probe(provider, runtime));
+        let tried = runtime
+            .as_ref()
+            .map_err(|error| error.message.clone())
+            .and_then(|runtime| probe(provider, runtime, &Setup::default()));
         ProviderInfo { kind: provider.kind, name: provider.name, available: tried.is_ok(), reason: tried.err() }
     };
     PROVIDERS.iter().map(report).collect()
 }
 
-fn probe(provider: &Provider, runtime: &Runtime) -> Result<(), String> {
-    let told = |error: ort::Error| tidy(error.message()).to_owned();
-    if !(provider.is_compiled_in)().map_err(told)? {
-        return Err(not_compiled_in(provider, runtime));
-    }
-    let mut builder = Session::builder(&runtime.environment).map_err(told)?;
-    (provider.build)(&Setup::default())
-        .iter()
-        .try_for_each(|dispatch| dispatch.register(&mut builder).map_err(|error| refusal(dispatch.name(), &error)))
+fn probe(provider: &Provider, runtime: &Runtime, setup: &Setup) -> Result<(), String> {
+    let builder = Session::builder(&runtime.environment);
+    let mut builder = builder.map_err(|error| tidy(error.message()).to_owned())?;
+    register(provider, &mut builder, runtime, setup)
 }
 
-/// Microsoft's libraries know more providers than they come with: those are files of their own.
-fn refusal(name: &str, error: &ort::Error) -> String {
-    let told = tidy(error.message());
-    if told.contains("Failed to load library") {
-        return format!("{told}. Set {ENVIRONMENT_VARIABLE} to a build of ONNX Runtime that comes with {name}.");
+fn register(provider: &Provider, builder: &mut SessionBuilder, runtime: &Runtime, setup: &Setup) -> Result<(), String> {
+    if !(provider.is_compiled_in)().map_err(|error| tidy(error.message()).to_owned())? {
+        return Err(not_compiled_in(provider, runtime));
     }
-    format!("{name} refuses: {told}")
+    preload::for_provider(provider.kind, &runtime.library);
+    for dispatch in (provider.build)(setup) {
+        dispatch.register(builder).map_err(|error| refusal(provider.kind, dispatch.name(), runtime, &error))?;
+    }
+    Ok(())
+}
+
+/// Microsoft's libraries know more providers than they come with: those are files of their own, which
+/// need libraries of the device's maker.
+fn refusal(kind: &str, name: &str, runtime: &Runtime, error: &ort::Error) -> String {
+    let told = tidy(error.message());
+    if !told.contains("Failed to load library") {
+        return format!("{name} refuses: {told}");
+    }
+    if !installed::has_provider(&runtime.library, kind) {
+        return format!("{told}. {}", remedy(kind, name));
+    }
+    let install = match kind {
+        _ if told.contains("libcuda.so") => " It is part of NVIDIA's driver, which is not installed.",
+        "cuda" => " `pip install \"onnxruntime-gpu[cuda,cudnn]\"` into the environment of that library brings them.",
+        "tensorrt" => " NVIDIA's TensorRT, and what `pip install \"onnxruntime-gpu[cuda,cudnn]\"` brings, are needed.",
+        _ => "",
+    };
+    format!("{told}. The provider is there, but libraries that it needs are not.{install}")
 }
 
 fn not_compiled_in(provider: &Provider, runtime: &Runtime) -> String {
     format!(
-        "the ONNX Runtime {} at {} was built without {}. Set {ENVIRONMENT_VARIABLE} to a build that has it.",
+        "the ONNX Runtime {} at {} was built without {}. {}",
         runtime.version,
         runtime.library.display(),
-        provider.name
+        provider.name,
+        remedy(provider.kind, provider.name)
     )
+}
+
+/// Which library to use, as the end of a message: one that is there, if any.
+fn remedy(kind: &str, name: &str) -> String {
+    match installed::with_provider(kind) {
+        Some(library) => format!(
+            "{} comes with it: set {ENVIRONMENT_VARIABLE} to that path and start the process again, since a process \
+             has one ONNX Runtime.",
+            library.display()
+        ),
+        None => format!("Set {ENVIRONMENT_VARIABLE} to a build of ONNX Runtime that comes with {name}."),
+    }
 }
 
 fn unavailable(device: &str, reason: &str) -> Error {

@@ -71,7 +71,10 @@ fn backends() {
     // Without an export the graph is to be written.
     let written = with(&Model::bert(), Some(Onnx)).unwrap();
     assert_eq!((written.backend, matches!(written.architecture, Architecture::Bert(_))), (Onnx, true));
-    assert_eq!(written.files.weights, Model::bert().describe_with(&ModelOverrides::default()).map(|_| written.files.weights.clone()).unwrap());
+    assert_eq!(
+        written.files.weights,
+        Model::bert().describe_with(&ModelOverrides::default()).map(|_| written.files.weights.clone()).unwrap()
+    );
     let none = Model::bert().without("model.safetensors");
     assert_error(&with(&none, Some(Onnx)).unwrap_err(), Code::InvalidOption, &["backend", "onnx"]);
 

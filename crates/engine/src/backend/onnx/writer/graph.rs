@@ -227,8 +227,7 @@ impl<'f> Graph<'f> {
             shape.iter().for_each(|&size| _ = tensor.number(1, size as i64));
             tensor.number(2, source as i64).bytes(8, key.0.as_bytes());
             let length = count * source.bytes();
-            let entries =
-                [("location", location), ("offset", bytes.start.to_string()), ("length", length.to_string())];
+            let entries = [("location", location), ("offset", bytes.start.to_string()), ("length", length.to_string())];
             for (key, value) in &entries {
                 tensor.message(13, |entry| _ = entry.bytes(1, key.as_bytes()).bytes(2, value.as_bytes()));
             }

@@ -69,9 +69,6 @@ impl Precision {
             Dtype::Bfloat16 if matches!(kind, "cuda" | "tensorrt" | "migraphx") => Ok(Precision::Bf16),
             Dtype::Bfloat16 => refused("bfloat16", "ONNX Runtime has no operators for it there", "'float32'"),
             Dtype::Float16 if qwen => refused("float16", "Qwen embedders give NaN in it", "'bfloat16' or 'float32'"),
-            Dtype::Float16 if kind == "cpu" => {
-                refused("float16", "ONNX Runtime computes in float32 there", "'float32'")
-            }
             Dtype::Float16 => Ok(Precision::F16),
             Dtype::Int8 => refused("int8", "the weights would have to be quantised", "'float32'"),
         }
@@ -116,12 +113,7 @@ pub(super) struct Written {
 /// # Errors
 /// `BAD_CHECKPOINT` for missing tensors, other shapes or values that are not finite, `MODEL_UNSUPPORTED`
 /// for other types than F32, F16 and BF16, `INVALID_OPTION` for values that f16 cannot hold, `ABORTED`.
-pub(super) fn write(
-    spec: &ModelSpec,
-    operators: Operators,
-    precision: Precision,
-    cancel: &Cancel,
-) -> Result<Written> {
+pub(super) fn write(spec: &ModelSpec, operators: Operators, precision: Precision, cancel: &Cancel) -> Result<Written> {
     let checkpoint = Checkpoint::open(&spec.files.weights)?;
     let files = Files::new(&spec.files.weights)?;
     let mut encoder = Encoder { graph: Graph::new(&files), operators, precision };

@@ -86,13 +86,17 @@ impl Encoder<'_> {
         let weight = self.graph.weight(weight, Element::F32)?;
         let graph = &mut self.graph;
         if self.operators == Operators::OnnxRuntime {
-            let attributes =
-                [Attribute::Int("axis", -1), Attribute::Float("epsilon", epsilon as f32), Attribute::Int("stash_type", 1)];
+            let attributes = [
+                Attribute::Int("axis", -1),
+                Attribute::Float("epsilon", epsilon as f32),
+                Attribute::Int("stash_type", 1),
+            ];
             return Ok(graph.node("SimplifiedLayerNormalization", &[x, &weight], &attributes));
         }
         let (two, epsilon) = (graph.float(2.0), graph.float(epsilon as f32));
         let squares = graph.node("Pow", &[x, &two], &[]);
-        let mean = graph.node("ReduceMean", &[&squares], &[Attribute::Ints("axes", &[-1]), Attribute::Int("keepdims", 1)]);
+        let mean =
+            graph.node("ReduceMean", &[&squares], &[Attribute::Ints("axes", &[-1]), Attribute::Int("keepdims", 1)]);
         let mean = graph.node("Add", &[&mean, &epsilon], &[]);
         let root = graph.node("Sqrt", &[&mean], &[]);
         let scaled = graph.node("Div", &[x, &root], &[]);
