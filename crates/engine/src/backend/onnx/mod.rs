@@ -5,6 +5,7 @@
 //! | `runtime` | finds and initialises the library, once per process |
 //! | `installed`, `preload` | libraries that Python packages brought, and those that they need |
 //! | `providers` | devices other than the CPU, and whether they are really in use |
+//! | `setup` | how each provider is set up |
 //! | `protobuf`, `graph` | looks into the file before ONNX Runtime does: weights, missing or cut files |
 //! | `writer` | graphs of Qwen and BERT folders |
 //! | `session` | opens the session |
@@ -30,6 +31,7 @@ mod rectangles;
 mod run;
 mod runtime;
 mod session;
+mod setup;
 mod worker;
 mod writer;
 
@@ -43,10 +45,11 @@ pub use self::providers::{ProviderInfo, providers};
 use self::exclusive::Exclusive;
 use self::inputs::Inputs;
 use self::port::Port;
-use self::providers::{Device, Profile, Setup};
+use self::providers::Device;
 use self::rectangles::Limits;
 use self::run::{OnnxBackend, Runner};
 use self::session::{Opening, Source};
+use self::setup::{Profile, Setup};
 use self::worker::Stop;
 use self::writer::{Operators, Precision, Written};
 use crate::backend::candle::Dtype;

@@ -2,7 +2,6 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::Arc;
 
 use ort::ErrorCode;
 use ort::ep;
@@ -10,8 +9,9 @@ use ort::session::Session;
 use ort::session::builder::{AutoDevicePolicy, GraphOptimizationLevel, SessionBuilder};
 
 use super::message::{is_out_of_memory, is_too_new, tidy};
-use super::providers::{Device, Setup};
+use super::providers::Device;
 use super::runtime::Runtime;
+use super::setup::Setup;
 use super::writer::Written;
 use crate::cancel::Cancel;
 use crate::error::{Code, Error, Result};
@@ -52,15 +52,13 @@ pub(super) fn open(source: Source<'_>, opening: &Opening<'_>) -> Result<Session>
     let recovered = |error: ort::Error<SessionBuilder>| unset(error.into());
     let mut builder = configure(runtime, device, setup.threads).map_err(unset)?;
     if let Some(written) = source.written {
-        builder = match written.files.folder() {
-            Some(folder) => builder.with_config_entry(WEIGHTS_FOLDER, folder.to_string_lossy()).map_err(recovered)?,
-            None => {
-                let give = |builder: SessionBuilder, (name, bytes): (String, Arc<[u8]>)| {
-                    builder.with_external_initializer_file_in_memory(name, bytes)
-                };
-                written.files.in_memory()?.into_iter().try_fold(builder, give).map_err(recovered)?
+        if let Some(folder) = written.files.folder() {
+            builder = builder.with_config_entry(WEIGHTS_FOLDER, folder.to_string_lossy()).map_err(recovered)?;
+        } else {
+            for (name, bytes) in written.files.in_memory()? {
+                builder = builder.with_external_initializer_file_in_memory(name, bytes).map_err(recovered)?;
             }
-        };
+        }
     }
     if !device.is_cpu() {
         device.register(&mut builder, runtime, setup)?;
