@@ -476,8 +476,9 @@ interface ModelOverrides {
      */
     prompts?: Partial<Record<Task, string>>;
     /**
-     * Which backend runs the model, where its folder has files for both.
-     * @defaultValue safetensors by Candle before an ONNX graph
+     * Which backend runs the model. `'onnx'` takes the folder's ONNX graph, and where a Qwen or BERT folder has none,
+     * writes one over its safetensors, without copying them: the vectors are the same, and so is the space.
+     * @defaultValue safetensors by Candle before an ONNX graph; ONNX Runtime on a device that it alone reaches
      * @example
      * ```ts
      * new EmbeddingEngine({ modelDefaults: { './m': { backend: 'onnx' } } })
@@ -496,6 +497,7 @@ interface EngineOptions {
     /**
      * The device: `'auto'`, `'cpu'`, `'cuda'`, `'cuda:1'`, `'tensorrt'`, `'migraphx'`, `'directml'`, `'coreml'`,
      * `'metal'`. A named one that cannot be used is `DEVICE_UNAVAILABLE`; {@link listDevices} tells which can.
+     * `'tensorrt'`, `'migraphx'`, `'directml'` and `'coreml'` run in ONNX Runtime, Qwen and BERT folders as well.
      * @defaultValue the environment variable `EMBEDDING_ENGINE_DEVICE`, else `'auto'`
      * @example
      * ```ts
