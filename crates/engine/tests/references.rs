@@ -143,6 +143,8 @@ fn vectors_of_the_references() {
                 let longest = match implementation {
                     "generic" => 4000,
                     "written graph of plain operators" => 1500,
+                    // One model shows that its tables hold for long texts.
+                    "written graph" if name != "qodo-tiny" => 4000,
                     _ => usize::MAX,
                 };
                 if tokens > longest {

@@ -105,6 +105,7 @@ fn load_exported(spec: &ModelSpec, device: &Device, options: &OnnxOptions) -> Re
     };
     let runtime = runtime::open(options, device.kind())?;
     let weights = graph::inspect(file)?;
+    device.check(&runtime)?;
     let cache = || cache::folder(options.home.as_deref(), device.kind(), &[cache::identity(file).as_bytes()]);
     let setup = Setup { cache: device.compiles().then(cache).flatten(), threads: options.threads, ..Setup::default() };
     let opening = Opening { device, runtime: &runtime, setup: &setup, cancel: &options.cancel };

@@ -88,8 +88,8 @@ impl Runner {
             let message = format!("the tokenizer gives the id {id}, which the table of embeddings has no row for");
             return Err(Error::bad_checkpoint(&self.file, message));
         }
-        if let Some(length) = (0..sequences).map(|text| batch.len_of(text)).find(|&length| Some(length) > self.longest)
-            && let Some(longest) = self.longest
+        if let Some(longest) = self.longest
+            && let Some(length) = (0..sequences).map(|text| batch.len_of(text)).find(|&length| length > longest)
         {
             return Err(Error::internal(format!("a text of {length} tokens for a graph of up to {longest}")));
         }

@@ -36,8 +36,8 @@ impl Files {
         let mut folders = real.values().filter_map(|file| file.parent());
         let first = folders.next();
         let shared = first.filter(|first| folders.all(|folder| folder == *first));
-        // A name that is not UTF-8 cannot stand in a graph.
-        let named = real.values().all(|file| file.file_name().is_some_and(|name| name.to_str().is_some()));
+        // A name that is not UTF-8 cannot stand in a graph, nor in the configuration of a session.
+        let named = real.values().all(|file| file.to_str().is_some());
         let folder = shared.filter(|_| named).map(Path::to_owned);
         Ok(Files { real, folder })
     }
