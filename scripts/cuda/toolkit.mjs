@@ -11,8 +11,8 @@ import {
   renameSync,
   rmSync,
   statSync,
+  writeFileSync,
 } from 'node:fs'
-import { writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 
 import { ROOT, SetupError } from '../setup.mjs'
@@ -23,7 +23,7 @@ const TOOLKITS = JSON.parse(readFileSync(new URL('toolkits.json', import.meta.ur
 export const DEFAULT_TOOLKIT = '12.4'
 const FOLDER = join(ROOT, 'target', 'cuda-toolkit')
 
-/** The profile that NVIDIA's own packages have: everything relative to where nvcc lies. */
+/** As NVIDIA's own packages have it, everything relative to where nvcc lies; Debian's names absolute paths. */
 const NVCC_PROFILE = `TOP              = $(_HERE_)/..
 NVVMIR_LIBRARY_DIR = $(TOP)/nvvm/libdevice
 PATH            += $(TOP)/nvvm/bin:$(_HERE_):
@@ -136,7 +136,8 @@ function fromPyPI(items, work) {
 
 /** Makes of the parts what nvcc expects. */
 function finish(made, version) {
-  writeFileSync(join(made, 'bin', 'nvcc.profile'), NVCC_PROFILE)
+  const profile = join(made, 'bin', 'nvcc.profile')
+  if (!existsSync(profile)) writeFileSync(profile, NVCC_PROFILE)
   for (const folder of ['bin', 'nvvm/bin'])
     for (const name of readdirSync(join(made, folder))) {
       const path = join(made, folder, name)
