@@ -1,15 +1,20 @@
 //! Finds devices, vouches for them, tells why not.
 
+mod cards;
+mod choose;
 mod cpu;
+pub mod cuda;
 mod memory;
 mod selection;
 
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::backend::onnx::{self, OnnxOptions, ProviderInfo};
-use crate::error::{Code, Error, Result};
+use crate::error::Result;
 
+pub use choose::choose;
+pub use cuda::Host;
 pub use selection::{DeviceId, Request, Selection};
 
 /// A device that this build knows, usable or not.
@@ -82,18 +87,22 @@ fn sentence(text: &str) -> String {
 /// Every device that this build knows, the unusable ones with the reason. The CPU comes first.
 ///
 /// A device that only ONNX Runtime reaches is available for models that are exported to ONNX;
-/// `details.backends` says so.
-pub fn list(onnx: &OnnxOptions) -> Vec<DeviceInfo> {
+/// `details.backends` says so. Each NVIDIA card is a device of its own.
+pub fn list(onnx: &OnnxOptions, host: &Host) -> Vec<DeviceInfo> {
     let providers = onnx::providers(onnx);
     let provider = |kind: &str| providers.iter().find(|provider| provider.kind == kind);
     let mut cpu = cpu::info();
     cpu.details.insert("backends".to_owned(), backends(true, provider("cpu")));
-    let accelerators = ACCELERATORS.iter().map(|accelerator| {
+    let verdict = cuda::find(host);
+    let accelerators = ACCELERATORS.iter().flat_map(|accelerator| {
         let provider = provider(accelerator.kind);
+        if accelerator.kind == "cuda" {
+            return cards::list(accelerator, &verdict, provider);
+        }
         let available = provider.is_some_and(|provider| provider.available);
         let mut details = serde_json::Map::new();
         details.insert("backends".to_owned(), backends(false, provider));
-        DeviceInfo {
+        vec![DeviceInfo {
             id: accelerator.kind.to_owned(),
             kind: accelerator.kind.to_owned(),
             name: accelerator.name.to_owned(),
@@ -102,7 +111,7 @@ pub fn list(onnx: &OnnxOptions) -> Vec<DeviceInfo> {
             memory_total: None,
             memory_free: None,
             details,
-        }
+        }]
     });
     std::iter::once(cpu).chain(accelerators).collect()
 }
@@ -128,37 +137,16 @@ fn request(name: &str, option: &str) -> Result<Request> {
     Request::parse(name, option, &kinds)
 }
 
-/// The device on which our own encoders run for a request such as `auto`, `cpu` or `cuda:1`.
-///
-/// # Errors
-/// `DEVICE_UNAVAILABLE` with every attempt and its reason; `INVALID_OPTION` for a name that does not exist.
-pub fn choose(request: &str) -> Result<String> {
-    check_name(request, "device")?;
-    let kind = request.split(':').next().unwrap_or(request);
-    let Some(accelerator) = ACCELERATORS.iter().find(|accelerator| accelerator.kind == kind) else {
-        // `auto` is the CPU as long as no build has anything else.
-        return Ok("cpu".to_owned());
-    };
-    let reason = accelerator.reason(None);
-    Err(Error::new(
-        Code::DeviceUnavailable,
-        format!("The device {request} cannot be used: {reason} Use device 'cpu' or 'auto'; listDevices() tells more."),
-    )
-    .with("device", request)
-    .with("attempts", json!([{ "device": request, "reason": reason }])))
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+    use crate::error::Code;
 
     #[test]
     fn the_cpu_can_be_used_and_is_described() {
-        assert_eq!(choose("auto").unwrap(), "cpu");
-        assert_eq!(choose("cpu").unwrap(), "cpu");
-        let devices = list(&OnnxOptions::default());
+        let devices = list(&OnnxOptions::default(), &Host::default());
         let cpu = &devices[0];
         assert!(cpu.available && cpu.reason.is_none());
         assert!(!cpu.name.is_empty());
@@ -170,16 +158,17 @@ mod tests {
 
     #[test]
     fn what_cannot_be_used_says_why() {
-        for device in &list(&OnnxOptions::default())[1..] {
+        for device in &list(&OnnxOptions::default(), &Host::default())[1..] {
             assert_eq!(device.reason.is_none(), device.available);
             assert!(device.reason.as_ref().is_none_or(|reason| reason.ends_with('.')));
-            let error = choose(&device.id).unwrap_err();
+            let error = choose(&device.id, 0, &Host::default()).unwrap_err();
             assert_eq!(error.code, Code::DeviceUnavailable);
             assert_eq!(error.details["attempts"][0]["device"], device.id);
             let reason = error.details["attempts"][0]["reason"].as_str().unwrap();
             assert!(reason.ends_with('.') && error.message.contains(reason), "{}", error.message);
         }
-        assert_eq!(choose("cuda:1").unwrap_err().details["attempts"][0]["device"], "cuda:1");
+        let error = choose("metal:1", 0, &Host::default()).unwrap_err();
+        assert_eq!(error.details["attempts"][0]["device"], "metal:1");
     }
 
     #[test]
@@ -192,7 +181,7 @@ mod tests {
 
     #[test]
     fn the_list_is_what_the_public_api_says() {
-        let devices = serde_json::to_value(list(&OnnxOptions::default())).unwrap();
+        let devices = serde_json::to_value(list(&OnnxOptions::default(), &Host::default())).unwrap();
         let cpu = &devices[0];
         assert_eq!((cpu["id"].as_str(), cpu["kind"].as_str()), (Some("cpu"), Some("cpu")));
         let kinds: Vec<&str> =

@@ -26,8 +26,9 @@ pub fn doctor(options: &EngineOptions) -> Value {
         Ok((path, version)) => json!({ "path": path, "version": version }),
         Err(reason) => json!({ "reason": reason }),
     };
-    let device = match options.device_request().and_then(|request| device::choose(&request)) {
-        Ok(device) => json!(device),
+    let host = options.device_host();
+    let device = match options.device_request().and_then(|request| device::choose(&request, 0, &host)) {
+        Ok(chosen) => json!(chosen.devices.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")),
         Err(error) => json!({ "reason": error.message }),
     };
     let hub = options.hub();
@@ -36,7 +37,7 @@ pub fn doctor(options: &EngineOptions) -> Value {
         "target": format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
         "threads": options.threads(),
         "device": device,
-        "devices": device::list(&onnx),
+        "devices": device::list(&onnx, &host),
         "onnxRuntime": onnx_runtime,
         "cache": match hub::cache_dir(&hub) {
             Ok(path) => folder(&path),
@@ -92,7 +93,7 @@ pub fn remove_model(options: &EngineOptions, model: &str) -> Result<Removed> {
 
 /// Every device that this build knows, as `listDevices` tells it.
 pub fn list_devices(options: &EngineOptions) -> Vec<device::DeviceInfo> {
-    device::list(&onnx_options(options))
+    device::list(&onnx_options(options), &options.device_host())
 }
 
 fn onnx_options(options: &EngineOptions) -> OnnxOptions {

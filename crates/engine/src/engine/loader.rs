@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use serde_json::json;
 
@@ -18,7 +18,7 @@ use crate::error::{Code, Error, Result};
 use crate::hub::{self, HubConfig, Located};
 use crate::model::static_table::table_shape;
 use crate::model::{self, Architecture, BackendKind, ModelOverrides, ModelSpec};
-use crate::sync::catch;
+use crate::sync::{catch, lock};
 use crate::tokenize::{Encoded, Tokenizer, words::WordTokenizer};
 
 /// Text to token ids, as [`Tokenizer`] does it.
@@ -117,6 +117,11 @@ pub trait Loader: Send + Sync + 'static {
 
     /// Tokens of a batch where the options do not say: what keeps the device busy without making others wait.
     fn tokens_per_batch(&self, device: &str) -> usize;
+
+    /// Why a model that was loaded does not run where `auto` would rather have it: each reason once.
+    fn take_warning(&self) -> Option<String> {
+        None
+    }
 }
 
 /// Devices that ONNX Runtime alone reaches: what our own encoders run elsewhere gets a graph there.
@@ -126,21 +131,48 @@ const BY_ONNX_RUNTIME: [&str; 5] = ["tensorrt", "migraphx", "directml", "coreml"
 pub struct Files {
     options: EngineOptions,
     hub: HubConfig,
+    /// What is to be told of a fallback, and what was told already.
+    fallback: Mutex<(Option<String>, Vec<String>)>,
 }
+
+/// What a model takes on a card beside its weights: CUDA's own state and the work of one batch. An estimate, with
+/// which `auto` passes over cards that are nearly full.
+const CARD_WORKSPACE: u64 = 1 << 30;
 
 impl Files {
     /// A loader for an engine with these options.
     pub fn new(options: &EngineOptions) -> Self {
-        Files { options: options.clone(), hub: options.hub() }
+        Files { options: options.clone(), hub: options.hub(), fallback: Mutex::default() }
     }
 
-    /// The device for a model: ONNX Runtime may reach some that our own encoders cannot.
-    fn device(&self, backend: BackendKind) -> Result<String> {
+    /// The device for a model: ONNX Runtime may reach some that our own encoders cannot, and a table gains nothing
+    /// from a card.
+    fn device(&self, spec: &ModelSpec) -> Result<String> {
         let request = self.options.device_request()?;
-        match backend {
-            BackendKind::Onnx if request != "auto" => Ok(request),
-            _ => device::choose(&request),
+        match spec.backend {
+            BackendKind::Onnx if request != "auto" => return Ok(request),
+            BackendKind::Onnx | BackendKind::Static if request == "auto" => return Ok("cpu".to_owned()),
+            _ => {}
         }
+        let needed = match spec.backend {
+            BackendKind::Candle => self.card_bytes(spec)?,
+            BackendKind::Onnx | BackendKind::Static => 0,
+        };
+        let chosen = device::choose(&request, needed, &self.options.device_host())?;
+        if let Some(warning) = &chosen.warning {
+            let mut fallback = lock(&self.fallback);
+            if !fallback.1.contains(warning) {
+                fallback.1.push(warning.clone());
+                fallback.0 = Some(warning.clone());
+            }
+        }
+        Ok(chosen.primary().to_string())
+    }
+
+    /// What a model takes on one card: bf16 where nothing else was asked for.
+    fn card_bytes(&self, spec: &ModelSpec) -> Result<u64> {
+        let bytes = if self.options.dtype == Dtype::Auto { 2 } else { bytes_of(self.options.dtype) };
+        Ok(Checkpoint::open(&spec.files.weights)?.values() * bytes + CARD_WORKSPACE)
     }
 
     /// The backend for a model that was described without looking at the device.
@@ -152,7 +184,7 @@ impl Files {
     }
 
     fn load_backend(&self, spec: &ModelSpec, cancel: &Cancel) -> Result<Arc<dyn Backend>> {
-        let device = self.device(spec.backend)?;
+        let device = self.device(spec)?;
         let loaded = match spec.backend {
             BackendKind::Candle if device.starts_with("cuda") => {
                 let limits =
@@ -274,6 +306,10 @@ impl Loader for Files {
 
     fn tokens_per_batch(&self, device: &str) -> usize {
         if device == "cpu" { 2048 } else { 16_384 }
+    }
+
+    fn take_warning(&self) -> Option<String> {
+        lock(&self.fallback).0.take()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Inner;
-use super::event::{Event, Reporter};
+use super::event::{Event, Level, Reporter};
 use super::models::{Described, LoadedModel, ModelKey};
 use super::output::ModelReport;
 use super::reference::Reference;
@@ -91,11 +91,14 @@ pub(super) fn load<T: Send + 'static>(
 ) {
     let Target { located, key, described } = target;
     let waiter = {
-        let (settle, reporter) = (Arc::clone(settle), reporter.clone());
+        let (settle, reporter, inner) = (Arc::clone(settle), reporter.clone(), Arc::clone(inner));
         Box::new(move |loaded: Result<Arc<LoadedModel>>| {
             settle.clone().step("starting a call", || {
                 let loaded = loaded?;
                 loaded.touch();
+                if let Some(message) = inner.models.take_warning() {
+                    reporter.send(Event::Notice { level: Level::Warn, message });
+                }
                 reporter.send(Event::Ready { model: located.id.clone(), device: loaded.info.device.clone() });
                 next(loaded, located)
             });

@@ -326,6 +326,11 @@ impl Models {
         drop(alive);
     }
 
+    /// As [`Loader::take_warning`](super::loader::Loader::take_warning).
+    pub(super) fn take_warning(&self) -> Option<String> {
+        self.loader.take_warning()
+    }
+
     fn load_weights(&self, described: &Described, cancel: &Cancel) -> Result<(Weights, Held)> {
         let spec = &described.description.spec;
         let mut held = self.make_room(&spec.id, self.loader.weight_bytes(spec)?)?;

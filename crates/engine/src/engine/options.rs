@@ -7,9 +7,10 @@ use serde_json::Value;
 
 use super::json;
 use crate::backend::candle::Dtype;
-use crate::device;
+use crate::device::cuda::ProbeCommand;
+use crate::device::{self, Host};
 use crate::error::{Error, Result};
-use crate::hub::{HubConfig, Token};
+use crate::hub::{self, HubConfig, Token};
 use crate::model::ModelOverrides;
 
 /// Tokens that may wait where `maxQueuedTokens` does not say otherwise: 16 MiB of ids, and about
@@ -51,6 +52,10 @@ pub struct EngineOptions {
     pub onnx_runtime: Option<PathBuf>,
     /// The folder of the model that comes with the package (`bundled`), a full path; default: there is none.
     pub bundled_model: Option<PathBuf>,
+    /// How to start a process that tries the libraries of a GPU; default: there is none, and no GPU is used.
+    pub probe: Option<ProbeCommand>,
+    /// Folders with CUDA's libraries, looked into first; default `EMBEDDING_ENGINE_CUDA_LIBS`.
+    pub cuda_libraries: Option<Vec<PathBuf>>,
 }
 
 impl Default for EngineOptions {
@@ -71,6 +76,8 @@ impl Default for EngineOptions {
             model_defaults: BTreeMap::new(),
             onnx_runtime: None,
             bundled_model: None,
+            probe: None,
+            cuda_libraries: None,
         }
     }
 }
@@ -91,6 +98,8 @@ const KNOWN: &[&str] = &[
     "modelDefaults",
     "onnxRuntime",
     "bundledModel",
+    "probe",
+    "cudaLibraries",
 ];
 
 impl EngineOptions {
@@ -127,6 +136,10 @@ impl EngineOptions {
             "modelDefaults" => self.model_defaults = model_defaults(value)?,
             "onnxRuntime" => self.onnx_runtime = Some(text(name, value, TEXT)?.into()),
             "bundledModel" => self.bundled_model = Some(text(name, value, TEXT)?.into()),
+            "probe" => self.probe = Some(json::option(name, value, "an object with program, args and env")?),
+            "cudaLibraries" => {
+                self.cuda_libraries = Some(folders(&text(name, value, "folders, separated as in PATH")?));
+            }
             _ => return Err(json::unknown(name, KNOWN)),
         }
         Ok(())
@@ -167,6 +180,16 @@ impl EngineOptions {
         }
     }
 
+    /// What finding a GPU needs to know.
+    pub fn device_host(&self) -> Host {
+        let libraries = self.cuda_libraries.clone().or_else(|| {
+            let paths = std::env::var("EMBEDDING_ENGINE_CUDA_LIBS").ok()?;
+            Some(folders(&paths))
+        });
+        let libraries = libraries.unwrap_or_default();
+        Host { probe: self.probe.clone(), home: hub::home_dir(&self.hub()), libraries }
+    }
+
     /// The device as it was asked for, in options or environment.
     ///
     /// # Errors
@@ -191,6 +214,12 @@ fn text(name: &str, value: &Value, expected: &str) -> Result<String> {
         Some(text) if !text.trim().is_empty() => Ok(text.to_owned()),
         _ => Err(json::refused(name, value, expected)),
     }
+}
+
+/// Full paths of folders that are separated as in `PATH`.
+fn folders(paths: &str) -> Vec<PathBuf> {
+    let full = |path: PathBuf| std::path::absolute(&path).unwrap_or(path);
+    std::env::split_paths(paths).filter(|path| !path.as_os_str().is_empty()).map(full).collect()
 }
 
 fn secret(name: &str, value: &Value) -> Result<Token> {
@@ -230,7 +259,8 @@ mod tests {
         let options = EngineOptions::from_json(
             r#"{"device":"cpu","dtype":"bfloat16","cacheDir":"/c","home":"/h","endpoint":"https://e","token":"t",
                 "offline":true,"maxTokensPerBatch":8,"memoryLimit":9,"maxQueuedTokens":10,"idleUnloadMs":11,"threads":2,
-                "modelDefaults":{"./m":{"causal":false,"maxTokens":7}},"onnxRuntime":"/o.so"}"#,
+                "modelDefaults":{"./m":{"causal":false,"maxTokens":7}},"onnxRuntime":"/o.so",
+                "probe":{"program":"/p","args":["-e"],"env":{"A":"1","B":null}},"cudaLibraries":"/x"}"#,
         )
         .unwrap();
         assert_eq!(options.device.as_deref(), Some("cpu"));
@@ -241,6 +271,9 @@ mod tests {
         assert_eq!(options.model_defaults["./m"].causal, Some(false));
         assert_eq!(options.hub().offline, Some(true));
         assert_eq!(options.onnx_runtime, Some("/o.so".into()));
+        let host = options.device_host();
+        assert_eq!((host.home, host.libraries), (Some("/h".into()), vec!["/x".into()]));
+        assert_eq!(host.probe.unwrap().env["B"], None);
     }
 
     #[test]
