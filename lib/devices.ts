@@ -18,12 +18,19 @@ export interface DeviceInfo {
   memoryTotal?: number
   /** Bytes. */
   memoryFree?: number
-  /** What else is known, such as the features of a CPU, and which backends can use it. */
+  /**
+   * What else is known: `backends` that can use it, `features` of a CPU; of an NVIDIA card `computeCapability`, `driver`
+   * (its version), `driverCuda` (the newest CUDA that it knows), `libraries` (where each was found), `attempts` (files
+   * that cannot be used, each with its reason), and `command`, which installs what is missing.
+   */
   details: Record<string, unknown>
 }
 
 /**
- * Every device that this build knows, the unusable ones with the reason.
+ * Every device that this build knows, the unusable ones with the reason; each NVIDIA card is one.
+ *
+ * Where an NVIDIA driver is installed, its libraries are first tried in a process of their own, so that a broken one
+ * does no harm. That takes up to some seconds once; what came of it is kept in `EMBEDDING_ENGINE_HOME`.
  *
  * @throws EmbeddingError `NATIVE_LOAD_FAILED`
  * @example

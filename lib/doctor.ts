@@ -109,8 +109,17 @@ export async function diagnose(
 }
 
 function findDevice(asked: string, devices: DeviceInfo[]): NonNullable<Diagnosis['device']> {
-  const matching = devices.filter(({ id, kind }) => asked === 'auto' || asked === id || asked === kind)
-  if (matching.some(({ available }) => available)) return { asked, available: true }
+  // `cuda:0,1` are two, and both are needed.
+  const ids = asked.includes(',')
+    ? asked
+        .replace(/^.*:/, '')
+        .split(',')
+        .map((index) => `cuda:${index}`)
+    : [asked]
+  const any = asked.replace(/:\*$/, '')
+  const matching = devices.filter(({ id, kind }) => asked === 'auto' || ids.includes(id) || any === kind)
+  const usable = matching.filter(({ available }) => available)
+  if (usable.length >= ids.length) return { asked, available: true }
   const reasons = matching.map(({ id, reason }) => `${id}: ${reason ?? 'cannot be used'}`)
   return { asked, available: false, reason: reasons.join('; ') || 'this machine has no such device' }
 }

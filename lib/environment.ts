@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { PACKAGE_ROOT } from './native/addon.ts'
 import type { Addon } from './native/addon.ts'
 import { findOnnxRuntime } from './native/onnxruntime.ts'
+import { probeCommand } from './native/probe.ts'
 import type { EngineOptions, ModelRef } from './options.ts'
 
 /** The model of a call that names none. */
@@ -25,5 +26,7 @@ export function coreOptions(options: EngineOptions, addon: Addon): string {
     home: options.home ?? (process.env.EMBEDDING_ENGINE_HOME || undefined),
     onnxRuntime: findOnnxRuntime(addon.path).path,
     bundledModel: BUNDLED_MODEL,
+    cudaLibraries: process.env.EMBEDDING_ENGINE_CUDA_LIBS || undefined,
+    probe: probeCommand(addon.path),
   })
 }

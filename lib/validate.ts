@@ -10,8 +10,10 @@ export const TASKS: readonly Task[] = ['document', 'query', 'similarity', 'class
 export const PRECISIONS: readonly Precision[] = ['float32', 'int8', 'uint8', 'binary', 'ubinary']
 /** Every kind of device. */
 const DEVICE_KINDS = ['cpu', 'cuda', 'tensorrt', 'migraphx', 'directml', 'coreml', 'metal'] as const
-/** There is one CPU, and `auto` chooses by itself: only the others have an index. */
-const DEVICE = new RegExp(`^(auto|cpu|(${DEVICE_KINDS.filter((kind) => kind !== 'cpu').join('|')})(:\\d{1,3})?)$`)
+/** There is one CPU, and `auto` chooses by itself: only the others have an index, and only `cuda` several. */
+const DEVICE = new RegExp(
+  `^(auto|cpu|cuda:(\\*|\\d{1,3}(,\\d{1,3})+)|(${DEVICE_KINDS.filter((kind) => kind !== 'cpu').join('|')})(:\\d{1,3})?)$`,
+)
 /** Every number format of weights. */
 export const DTYPES = ['auto', 'float32', 'bfloat16', 'float16', 'int8'] as const
 const POOLINGS = ['lasttoken', 'cls', 'mean', 'max', 'mean_sqrt_len', 'weighted_mean']
@@ -121,7 +123,7 @@ const overrideRules: Record<string, Rule> = {
 
 const engineRules: Rules<EngineOptions> = {
   device: {
-    expected: `'auto' or one of ${DEVICE_KINDS.join(', ')}; a GPU may have an index, as in 'cuda:1'`,
+    expected: `'auto' or one of ${DEVICE_KINDS.join(', ')}; a GPU may have an index, as in 'cuda:1', and there may be several, as in 'cuda:0,1' or 'cuda:*'`,
     allows: (value) => typeof value === 'string' && DEVICE.test(value),
   },
   dtype: oneOf(DTYPES),

@@ -77,15 +77,21 @@ function inWords({ versions, addon, onnxRuntime, core, hub, device, model, ok }:
 }
 
 function deviceInWords({ id, name, available, reason, memoryTotal, memoryFree, details }: DeviceInfo): string {
-  if (!available) return `${id}: ${reason ?? 'cannot be used'}`
   const memory =
     memoryTotal === undefined
       ? ''
       : `, ${size(memoryTotal)}${memoryFree === undefined ? '' : `, ${size(memoryFree)} free`}`
-  const more = Object.entries(details).map(
-    ([key, value]) => `\n      ${key}: ${Array.isArray(value) ? value.join(' ') : String(value)}`,
-  )
-  return `${id}: ${name}${memory}${more.join('')}`
+  const more = Object.entries(details).map(([key, value]) => `\n      ${key}: ${detailInWords(value)}`)
+  // Of a card that is there, all is told; of a kind of device that is not, only why.
+  const what = available ? `${name}${memory}` : [memory && `${name}${memory}`, reason].filter(Boolean).join(': ')
+  return `${id}: ${what}${available || memory || details.attempts ? more.join('') : ''}`
+}
+
+function detailInWords(value: unknown): string {
+  if (!Array.isArray(value)) return String(value)
+  const part = (part: unknown): string =>
+    typeof part === 'object' && part !== null ? `\n        ${Object.values(part).join(': ')}` : String(part)
+  return value.map(part).join(' ')
 }
 
 function folderInWords(folder: FolderState): string {

@@ -58,7 +58,7 @@ export function addEmbedCommand(program: Command): void {
     .option('-d, --dimensions <n>', 'cut the vectors (Matryoshka)', wholeNumber)
     .addOption(new Option('-p, --precision <format>', 'number format of the vectors').choices(PRECISIONS))
     .option('--no-truncate', 'fail on a text that is too long, in place of cutting it')
-    .option('--device <device>', 'auto, cpu, cuda, cuda:1, … (default: $EMBEDDING_ENGINE_DEVICE, else auto)')
+    .option('--device <device>', 'auto, cpu, cuda, cuda:1, cuda:0,1, … (default: $EMBEDDING_ENGINE_DEVICE, else auto)')
     .addOption(new Option('--dtype <dtype>', 'number format of the weights').choices(DTYPES))
     .option('--threads <n>', 'the most threads that compute', wholeNumber)
     .addOption(

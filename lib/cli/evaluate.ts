@@ -41,7 +41,7 @@ export function addEvaluateCommand(program: Command): void {
     .option('--no-blank-names', 'not a second time with the names of functions blanked')
     .option('--through-index', 'evaluate search itself, through an index of a copy without documentation')
     .option('-d, --dimensions <n>', 'cut the vectors (Matryoshka)', wholeNumber)
-    .option('--device <device>', 'auto, cpu, cuda, cuda:1, … (default: $EMBEDDING_ENGINE_DEVICE, else auto)')
+    .option('--device <device>', 'auto, cpu, cuda, cuda:1, cuda:0,1, … (default: $EMBEDDING_ENGINE_DEVICE, else auto)')
     .option('--dtype <dtype>', 'number format of the weights')
     .option('--threads <n>', 'the most threads that compute', wholeNumber)
     .option('--json', 'for programs')

@@ -45,7 +45,7 @@ export function addSearchCommand(program: Command): void {
     .option('--include <glob...>', 'files that are in the index (default: all)')
     .option('--exclude <glob...>', 'files that are not')
     .option('--store <file>', 'the index (default: one a folder, in $EMBEDDING_ENGINE_HOME)')
-    .option('--device <device>', 'auto, cpu, cuda, cuda:1, … (default: $EMBEDDING_ENGINE_DEVICE, else auto)')
+    .option('--device <device>', 'auto, cpu, cuda, cuda:1, cuda:0,1, … (default: $EMBEDDING_ENGINE_DEVICE, else auto)')
     .option('--threads <n>', 'the most threads that compute', wholeNumber)
     .option('--json', 'for programs: one JSON document, a line each for queries of standard input')
     .action(runSearch)

@@ -30,6 +30,8 @@ export interface Binding {
   removeModel(optionsJson: string, model: string): string
   /** JSON of where the hub is and whether it answers. */
   hubStatus(optionsJson: string): Promise<string>
+  /** For the process of {@link probeCommand} only. */
+  probeCuda(): void
   /** The version of the core. */
   version(): string
 }

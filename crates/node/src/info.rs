@@ -1,5 +1,6 @@
 //! What the core knows of itself and of this machine.
 
+use embedding_engine::device::cuda;
 use embedding_engine::engine::{self, EngineOptions};
 use napi::bindgen_prelude::{Env, Object};
 use napi_derive::napi;
@@ -66,6 +67,16 @@ pub fn hub_status(env: &Env, options_json: String) -> napi::Result<Object<'_>> {
         promise(env, None, convert, |done| {
             in_background("embedding-hub", done, move || Ok(engine::hub_status(&options)));
         })
+    })
+}
+
+/// Tries CUDA's libraries as the environment says, and tells of it on stdout. For a process of its own only, which
+/// it may end.
+#[napi]
+pub fn probe_cuda() -> napi::Result<()> {
+    guarded(|| {
+        cuda::probe_main(&std::env::var(cuda::TRIAL_VARIABLE).unwrap_or_default());
+        Ok(())
     })
 }
 

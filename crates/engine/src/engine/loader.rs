@@ -166,7 +166,7 @@ impl Files {
                 fallback.0 = Some(warning.clone());
             }
         }
-        Ok(chosen.primary().to_string())
+        Ok(chosen.to_string())
     }
 
     /// What a model takes on one card: bf16 where nothing else was asked for.
@@ -187,6 +187,7 @@ impl Files {
         let device = self.device(spec)?;
         let loaded = match spec.backend {
             BackendKind::Candle if device.starts_with("cuda") => {
+                device::cuda::make_ready(&device, &self.options.device_host())?;
                 let limits =
                     cards::Limits { memory: self.options.memory_limit, tokens: self.options.max_tokens_per_batch };
                 cards::load(spec, &device, self.options.dtype, limits, cancel)
@@ -271,7 +272,7 @@ impl Loader for Files {
                 let values = Checkpoint::open(&spec.files.weights)?.values();
                 let dtype = match self.options.dtype {
                     // What `auto` is on a GPU.
-                    Dtype::Auto if self.device(spec.backend).is_ok_and(|device| device != "cpu") => Dtype::Bfloat16,
+                    Dtype::Auto if self.device(spec).is_ok_and(|device| device != "cpu") => Dtype::Bfloat16,
                     dtype => dtype,
                 };
                 Ok(values * bytes_of(dtype))

@@ -108,6 +108,11 @@ pub struct Host {
 /// What is known of CUDA here. The first call of a process may take seconds where there is a driver; later ones, and
 /// later processes, find the verdict again.
 pub fn find(host: &Host) -> Arc<Verdict> {
+    find_within(host, TIME_LIMIT)
+}
+
+/// As [`find`], with another limit for each probe.
+pub fn find_within(host: &Host, limit: Duration) -> Arc<Verdict> {
     let system = match std::env::consts::OS {
         "windows" => search::System::Windows,
         "linux" => search::System::Linux,
@@ -116,7 +121,7 @@ pub fn find(host: &Host) -> Arc<Verdict> {
     };
     let env = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let around = search::Surroundings { env: &env, root: Path::new("/"), system, own: &host.libraries };
-    find_in(&around, host, TIME_LIMIT)
+    find_in(&around, host, limit)
 }
 
 fn no_trial() -> child::Outcome {
@@ -197,6 +202,17 @@ pub fn open_libraries(verdict: &Verdict) -> Result<(), Attempt> {
         }
     }
     Ok(())
+}
+
+/// Makes the libraries ready for a device that was chosen: see [`open_libraries`].
+///
+/// # Errors
+/// `DEVICE_UNAVAILABLE`
+pub fn make_ready(device: &str, host: &Host) -> crate::error::Result<()> {
+    open_libraries(&find(host)).map_err(|Attempt { path, reason }| {
+        let message = format!("The device {device} cannot be used: {} cannot be opened: {reason}.", path.display());
+        crate::error::Error::new(crate::error::Code::DeviceUnavailable, message).with("device", device)
+    })
 }
 
 #[cfg(test)]
