@@ -496,8 +496,10 @@ interface Logger {
 interface EngineOptions {
     /**
      * The device: `'auto'`, `'cpu'`, `'cuda'`, `'cuda:1'`, `'tensorrt'`, `'migraphx'`, `'directml'`, `'coreml'`,
-     * `'metal'`. A named one that cannot be used is `DEVICE_UNAVAILABLE`; {@link listDevices} tells which can.
-     * `'tensorrt'`, `'migraphx'`, `'directml'` and `'coreml'` run in ONNX Runtime, Qwen and BERT folders as well.
+     * `'metal'`; several cards as `'cuda:0,1'` or `'cuda:*'`. A named one that cannot be used is `DEVICE_UNAVAILABLE`;
+     * {@link listDevices} tells which can. `'auto'` takes the NVIDIA card with the most free memory that can hold the
+     * model, else the CPU; where there is a card that cannot be used, it says why in one warning. `'tensorrt'`,
+     * `'migraphx'`, `'directml'` and `'coreml'` run in ONNX Runtime, Qwen and BERT folders as well.
      * @defaultValue the environment variable `EMBEDDING_ENGINE_DEVICE`, else `'auto'`
      * @example
      * ```ts
@@ -506,8 +508,11 @@ interface EngineOptions {
      */
     device?: string;
     /**
-     * Number format of the weights in use. `'auto'` on a CPU is `'float32'`. An ONNX graph has its own: asking for
-     * another one is `INVALID_OPTION`, as are `'float16'` for Qwen models (they give NaN in it) and, for now, `'int8'`.
+     * Number format of the weights in use. `'auto'` on a CPU is `'bfloat16'` where it multiplies that (AVX-512 BF16),
+     * which is up to twice as fast, and `'float32'` elsewhere; `model.dtype` of a result tells. An ONNX graph has its own: asking for
+     * another one is `INVALID_OPTION`, as is `'float16'` for Qwen models (they give NaN in it). On a GPU `'auto'` is
+     * `'bfloat16'`. `'int8'` is for the CPU: a quarter of the memory, faster still where the CPU multiplies bytes (VNNI),
+     * and coarser; its vectors lie in a space of their own.
      * @defaultValue `'auto'`
      * @example
      * ```ts
@@ -979,11 +984,18 @@ interface DeviceInfo {
     memoryTotal?: number;
     /** Bytes. */
     memoryFree?: number;
-    /** What else is known, such as the features of a CPU, and which backends can use it. */
+    /**
+     * What else is known: `backends` that can use it, `features` of a CPU; of an NVIDIA card `computeCapability`, `driver`
+     * (its version), `driverCuda` (the newest CUDA that it knows), `libraries` (where each was found), `attempts` (files
+     * that cannot be used, each with its reason), and `command`, which installs what is missing.
+     */
     details: Record<string, unknown>;
 }
 /**
- * Every device that this build knows, the unusable ones with the reason.
+ * Every device that this build knows, the unusable ones with the reason; each NVIDIA card is one.
+ *
+ * Where an NVIDIA driver is installed, its libraries are first tried in a process of their own, so that a broken one
+ * does no harm. That takes up to some seconds once; what came of it is kept in `EMBEDDING_ENGINE_HOME`.
  *
  * @throws EmbeddingError `NATIVE_LOAD_FAILED`
  * @example
