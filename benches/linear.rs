@@ -3,7 +3,8 @@
 //! `RAYON_NUM_THREADS=1 cargo bench -p embedding-engine-kernels` measures one core: first what it can
 //! multiply at most from registers, by type, then layers at the shapes of real models, with `gemm` (f32) beside.
 //! All that is compared runs in turns, and medians are shown, so that other jobs on the machine disturb
-//! all alike. Words after `--` select shapes, such as `-- minilm`.
+//! all alike. For one row, where memory and not the core is the limit, it is shown how fast the weights are read,
+//! and their share of what one core can read: more than all of it where they stay in a cache. Words after `--` select shapes, such as `-- minilm`.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -41,6 +42,8 @@ fn main() {
             None => println!("peak of one core, {name}: no instructions for it"),
         }
     }
+    let memory = peak::memory();
+    println!("memory read by one core: {memory:.0} GB/s");
     // Without products of its own a type is widened, and its peak is that of f32.
     let peaks = [peaks[0], peaks[1].or(peaks[0]), peaks[2].or(peaks[0])];
     let peaks = peaks.map(|peak| peak.unwrap_or(f64::NAN) * threads as f64);
@@ -84,6 +87,14 @@ fn main() {
                 share(int8, 2),
                 f32 / gemm
             );
+            if rows == 1 {
+                let read = |which: usize, speed: f64| {
+                    let seconds = (2 * outputs * inputs) as f64 / speed / 1e9;
+                    let speed = layers[which].bytes() as f64 / seconds / 1e9;
+                    format!("{speed:>5.0} {:>4.0}%", 100.0 * speed / memory)
+                };
+                println!("{:>26}  {}  {}  {}", "weights, GB/s", read(0, f32), read(1, bf16), read(2, int8));
+            }
         }
     }
 }

@@ -228,8 +228,9 @@ export interface ModelOverrides {
    */
   prompts?: Partial<Record<Task, string>>
   /**
-   * Which backend runs the model, where its folder has files for both.
-   * @defaultValue safetensors by Candle before an ONNX graph
+   * Which backend runs the model. `'onnx'` takes the folder's ONNX graph, and where a Qwen or BERT folder has none,
+   * writes one over its safetensors, without copying them: the vectors are the same, and so is the space.
+   * @defaultValue safetensors by Candle before an ONNX graph; ONNX Runtime on a device that it alone reaches
    * @example
    * ```ts
    * new EmbeddingEngine({ modelDefaults: { './m': { backend: 'onnx' } } })
@@ -251,7 +252,8 @@ export interface EngineOptions {
    * The device: `'auto'`, `'cpu'`, `'cuda'`, `'cuda:1'`, `'tensorrt'`, `'migraphx'`, `'directml'`, `'coreml'`,
    * `'metal'`; several cards as `'cuda:0,1'` or `'cuda:*'`. A named one that cannot be used is `DEVICE_UNAVAILABLE`;
    * {@link listDevices} tells which can. `'auto'` takes the NVIDIA card with the most free memory that can hold the
-   * model, else the CPU; where there is a card that cannot be used, it says why in one warning.
+   * model, else the CPU; where there is a card that cannot be used, it says why in one warning. `'tensorrt'`,
+   * `'migraphx'`, `'directml'` and `'coreml'` run in ONNX Runtime, Qwen and BERT folders as well.
    * @defaultValue the environment variable `EMBEDDING_ENGINE_DEVICE`, else `'auto'`
    * @example
    * ```ts
@@ -262,7 +264,9 @@ export interface EngineOptions {
   /**
    * Number format of the weights in use. `'auto'` on a CPU is `'bfloat16'` where it multiplies that (AVX-512 BF16),
    * which is up to twice as fast, and `'float32'` elsewhere; `model.dtype` of a result tells. An ONNX graph has its own: asking for
-   * another one is `INVALID_OPTION`, as are `'float16'` for Qwen models (they give NaN in it) and, for now, `'int8'`.
+   * another one is `INVALID_OPTION`, as is `'float16'` for Qwen models (they give NaN in it). On a GPU `'auto'` is
+   * `'bfloat16'`. `'int8'` is for the CPU: a quarter of the memory, faster still where the CPU multiplies bytes (VNNI),
+   * and coarser; its vectors lie in a space of their own.
    * @defaultValue `'auto'`
    * @example
    * ```ts

@@ -4,9 +4,10 @@
 import { execFileSync } from 'node:child_process'
 import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { dirname, join } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
+import { FEATURES, distAddon } from './dist.mjs'
 import { ROOT, SetupError, main, run, setup } from './setup.mjs'
 
 /** Where the tarballs are made. */
@@ -22,6 +23,7 @@ const PUBLISHED = [
   'description',
   'keywords',
   'license',
+  'repository',
   'type',
   'engines',
   'exports',
@@ -60,14 +62,19 @@ async function stagePlatform(manifest) {
   const platform = currentPlatform()
   if (!platform) throw new SetupError('There is no platform package for this machine.')
   const folder = stage(`${manifest.name}-${platform.key}`)
-  for (const file of ['package.json', 'README.md']) cpSync(join(ROOT, 'npm', platform.key, file), join(folder, file))
+  const own = readJson(join(ROOT, 'npm', platform.key, 'package.json'))
+  if (own.version !== manifest.version)
+    throw new SetupError(`npm/${platform.key} has version ${own.version}, package.json ${manifest.version}.`)
+  // The registry vouches only for packages that name the repository which they come from.
+  const repository = { ...manifest.repository, directory: `npm/${platform.key}` }
+  writeJson(join(folder, 'package.json'), { ...own, repository })
+  cpSync(join(ROOT, 'npm', platform.key, 'README.md'), join(folder, 'README.md'))
   cpSync(join(ROOT, 'LICENSE'), join(folder, 'LICENSE'))
 
   const addon = join(folder, `embedding-engine.${platform.key}.node`)
   const built = process.env.EMBEDDING_ENGINE_ADDON ?? join(ROOT, `embedding-engine.${platform.key}.node`)
   cpSync(built, addon)
-  if (process.platform === 'linux') execFileSync('strip', ['--strip-unneeded', addon])
-  if (process.platform === 'darwin') execFileSync('strip', ['-x', addon])
+  strip(addon)
   const libraries = [addon]
 
   let onnxRuntime
@@ -78,18 +85,24 @@ async function stagePlatform(manifest) {
     cpSync(join(source, 'bin/napi-v6', process.platform, process.arch, platform.onnxRuntime), library)
     libraries.push(library)
   }
-  writeFileSync(join(folder, 'THIRD-PARTY.md'), thirdParty(onnxRuntime))
+  const features = resolve(built) === distAddon(platform.key) ? (FEATURES[platform.key] ?? []) : []
+  writeFileSync(join(folder, 'THIRD-PARTY.md'), thirdParty(features, onnxRuntime))
   return { folder, libraries }
 }
 
+/** Takes out of a library what only debuggers read. */
+export function strip(library) {
+  if (process.platform === 'linux') execFileSync('strip', ['--strip-unneeded', library])
+  if (process.platform === 'darwin') execFileSync('strip', ['-x', library])
+}
+
 /** What is inside the addon and beside it, with licences. */
-function thirdParty(onnxRuntime) {
+function thirdParty(features, onnxRuntime) {
+  const args = ['metadata', '--format-version', '1', '--locked', '--filter-platform', hostTriple()]
+  if (features.length > 0)
+    args.push('--features', features.map((feature) => `embedding-engine-node/${feature}`).join(','))
   const metadata = JSON.parse(
-    execFileSync('cargo', ['metadata', '--format-version', '1', '--locked', '--filter-platform', hostTriple()], {
-      cwd: ROOT,
-      maxBuffer: 2 ** 28,
-      stdio: ['ignore', 'pipe', 'inherit'],
-    }),
+    execFileSync('cargo', args, { cwd: ROOT, maxBuffer: 2 ** 28, stdio: ['ignore', 'pipe', 'inherit'] }),
   )
   const linked = linkedPackages(metadata)
   const rows = metadata.packages
@@ -99,7 +112,10 @@ function thirdParty(onnxRuntime) {
         `| ${name} | ${version} | ${license ?? file ?? 'see its sources'} |`,
     )
     .sort()
-  const crates = `# What is inside\n\nThe addon is MIT, as in LICENSE. These crates are linked into it:\n\n| crate | version | licence |\n|---|---|---|\n${rows.join('\n')}\n`
+  const cuda = features.includes('cuda')
+    ? "\n## CUDA\n\nThe GPU's kernels are those of candle-kernels, compiled to PTX by NVIDIA's compiler. What they use of its libdevice and headers is in them, as the CUDA Toolkit's licence (EULA, Attachment A) allows. No library of NVIDIA's is inside.\n"
+    : ''
+  const crates = `# What is inside\n\nThe addon is MIT, as in LICENSE. These crates are linked into it:\n\n| crate | version | licence |\n|---|---|---|\n${rows.join('\n')}\n${cuda}`
   if (!onnxRuntime) return crates
   const license = readFileSync(fileURLToPath(new URL('onnxruntime-license.txt', import.meta.url)), 'utf8')
   return `${crates}\n## ONNX Runtime ${onnxRuntime}\n\nThe library beside the addon, unchanged from the npm package onnxruntime-node. Notices of what it contains itself stand in ThirdPartyNotices.txt of its repository, microsoft/onnxruntime.\n\n${license}`

@@ -74,26 +74,33 @@ async function addonFile() {
  * of its own and compile all crates once for the addon and once more for the tests.
  */
 async function buildAddon(file) {
-  const { library } = await cargoBuild()
-  if (!library) throw new SetupError('cargo built no addon. This is a bug in scripts/setup.mjs.')
-  // Renamed into place: a running process may have the old file mapped.
-  copyFileSync(library, `${file}.new`)
+  const library = await cargoBuild(['--release'])
+  replaceFile(library, file)
+}
+
+/** Copies a file into place. Renamed there: a running process may have the old one mapped. */
+export function replaceFile(source, file) {
+  copyFileSync(source, `${file}.new`)
   renameSync(`${file}.new`, file)
 }
 
-/** Runs cargo build with its progress shown, and returns the library that it made. */
-function cargoBuild() {
+/** Builds the addon's crate by cargo with its progress shown, and returns the library that it made. */
+export function cargoBuild(options, { command = 'build', env = {} } = {}) {
   const args = [
-    'build',
-    '--release',
+    command,
     '--locked',
     '-p',
     'embedding-engine-node',
     '--message-format',
     'json-render-diagnostics',
+    ...options,
   ]
   return new Promise((resolve, reject) => {
-    const child = spawn('cargo', args, { cwd: ROOT, stdio: ['ignore', 'pipe', 'inherit'] })
+    const child = spawn('cargo', args, {
+      cwd: ROOT,
+      env: { ...process.env, ...env },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
     let output = ''
     child.stdout.on('data', (chunk) => (output += chunk))
     child.on('error', () =>
@@ -105,12 +112,13 @@ function cargoBuild() {
     )
     child.on('close', (code, signal) => {
       if (code !== 0) return reject(new SetupError(`cargo ${args.join(' ')} failed: ${signal ?? `exit code ${code}`}.`))
-      const artifact = output
+      const library = output
         .split('\n')
         .filter((line) => line.startsWith('{'))
         .map((line) => JSON.parse(line))
-        .find(({ reason, target }) => reason === 'compiler-artifact' && target.kind.includes('cdylib'))
-      resolve({ library: artifact?.filenames[0] })
+        .find(({ reason, target }) => reason === 'compiler-artifact' && target.kind.includes('cdylib'))?.filenames[0]
+      if (library) resolve(library)
+      else reject(new SetupError('cargo built no addon. This is a bug in scripts/setup.mjs.'))
     })
   })
 }

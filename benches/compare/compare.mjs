@@ -23,7 +23,7 @@ const USAGE = `node benches/compare/compare.mjs [options]
   --threads <n>          of each engine (1)
   --rounds <n>           what the medians are of (3)
   --peers <names>        ${Object.keys(PEERS).join(', ')} (all)
-  --bf16                 ours, sentence-transformers and node-llama-cpp in bf16 too
+  --low                  ours in bf16 and int8, sentence-transformers and node-llama-cpp in bf16 too
   --python <command>     with the packages of requirements.txt (python3)
   --llama-from <folder>  where node-llama-cpp is installed (this repository)
   --work <folder>        for ONNX and GGUF conversions (target/compare)
@@ -38,7 +38,7 @@ const { values } = parseArgs({
     threads: { type: 'string', default: '1' },
     rounds: { type: 'string', default: '3' },
     peers: { type: 'string', default: Object.keys(PEERS).join(',') },
-    bf16: { type: 'boolean', default: false },
+    low: { type: 'boolean', default: false },
     python: { type: 'string', default: 'python3' },
     'llama-from': { type: 'string', default: ROOT },
     work: { type: 'string', default: join(ROOT, 'target/compare') },
@@ -76,7 +76,7 @@ const options = {
   texts: whole('count'),
   threads: whole('threads'),
   rounds: whole('rounds'),
-  bf16: values.bf16,
+  low: values.low,
   python: values.python,
   llamaFrom: resolve(values['llama-from']),
   work: resolve(values.work),
@@ -175,6 +175,7 @@ function rowsOf({ order, results, errors, tokens, count }) {
   const of = (name, precision) =>
     order.find((peer) => peer.name === name && peer.precision === precision && results.has(peer))
   const ours = of(OURS, 'f32')
+  const own = ['f32', 'bf16', 'int8'].map((precision) => [precision, of(OURS, precision)]).filter(([, peer]) => peer)
   const reference = of(PEERS.st, 'f32') ?? ours
   const rows = order.map((peer) => {
     const row = { engine: peer.name, precision: peer.precision, isOurs: peer.name === OURS }
@@ -192,8 +193,8 @@ function rowsOf({ order, results, errors, tokens, count }) {
       allCpuMs: cpu,
       tokensPerSecond: (tokens / wallMs) * 1e3,
       tokensPerCpuSecond: (tokens / cpuMs) * 1e3,
-      ratioWall: ours && wallMs / median(results.get(ours).wall),
-      ratioCpu: ours && cpuMs / median(results.get(ours).cpu),
+      ratiosWall: Object.fromEntries(own.map(([name, peer]) => [name, wallMs / median(results.get(peer).wall)])),
+      ratiosCpu: Object.fromEntries(own.map(([name, peer]) => [name, cpuMs / median(results.get(peer).cpu)])),
       isReference: peer === reference,
       leastCosine: reference && leastCosine(vectors, results.get(reference).vectors, count),
     }

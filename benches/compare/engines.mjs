@@ -22,7 +22,7 @@ const threadEnv = (threads) =>
   )
 
 /** The engines of a run, ours first; each a process of its own. */
-export function engines({ peers, bf16, threads, python }) {
+export function engines({ peers, low, threads, python }) {
   const node = (name, file, precision) => ({
     name,
     precision,
@@ -36,13 +36,14 @@ export function engines({ peers, bf16, threads, python }) {
     env: { ...threadEnv(threads), HF_HUB_OFFLINE: '1', PYTHONDONTWRITEBYTECODE: '1' },
     missing: 'install Python 3.10 or newer, or name it with --python',
   })
-  const precisions = bf16 ? ['f32', 'bf16'] : ['f32']
+  const precisions = low ? ['f32', 'bf16'] : ['f32']
   const of = {
     st: () => precisions.map((precision) => py(PEERS.st, 'sentence_transformers_worker.py', precision)),
     ort: () => [py(PEERS.ort, 'onnxruntime_worker.py', 'f32')],
     llama: () => [...precisions, 'q8_0'].map((precision) => node(PEERS.llama, 'node_llama_cpp.mjs', precision)),
   }
-  return [...precisions.map((precision) => node(OURS, 'ours.mjs', precision)), ...peers.flatMap((peer) => of[peer]())]
+  const ours = low ? [...precisions, 'int8'] : precisions
+  return [...ours.map((precision) => node(OURS, 'ours.mjs', precision)), ...peers.flatMap((peer) => of[peer]())]
 }
 
 /** The folder for a model's conversions: another one as soon as the model or the converters change. */

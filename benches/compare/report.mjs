@@ -60,13 +60,15 @@ const HEAD = [
   'wall ms',
   'tok/s',
   'tok/CPU s',
-  'ours/it wall',
-  'ours/it CPU',
+  'f32/it',
+  'bf16/it',
+  'int8/it',
   'least cosine',
 ]
 
-/** The table of one set of texts. */
-export function setTable({ rows, tokens }) {
+/** The table of one set of texts. With one thread CPU time is the truer; with several it counts waiting too. */
+export function setTable({ rows, tokens, threads }) {
+  const ratios = (row) => (threads === 1 ? row.ratiosCpu : row.ratiosWall) ?? {}
   const cells = rows.map((row) => [
     row.engine,
     row.precision,
@@ -75,8 +77,7 @@ export function setTable({ rows, tokens }) {
     fixed(row.wallMs, 1),
     fixed(row.tokensPerSecond, 0),
     fixed(row.tokensPerCpuSecond, 0),
-    row.isOurs ? '' : fixed(row.ratioWall, 2),
-    row.isOurs ? '' : fixed(row.ratioCpu, 2),
+    ...['f32', 'bf16', 'int8'].map((own) => (row.isOurs ? '' : fixed(ratios(row)[own], 2))),
     row.isReference ? 'reference' : fixed(row.leastCosine, 6),
   ])
   return table(HEAD, cells)
@@ -111,14 +112,19 @@ export function modelReport({
   if (others > 0.5) lines.push('Other jobs ran on this machine: wall times say little, compare tok/CPU s.')
   for (const set of sets) {
     const each = set.shortest === set.longest ? set.longest : `${set.shortest} to ${set.longest}`
-    lines.push('', `## ${set.name}: ${set.texts} × ${each} tokens, ${set.tokens} in all`, setTable(set))
+    lines.push('', `## ${set.name}: ${set.texts} × ${each} tokens, ${set.tokens} in all`, setTable({ ...set, threads }))
     for (const { engine, precision, tried } of set.rows) {
       const costs = Object.entries(tried ?? {}).map(([size, cpu]) => `${size}: ${cpu.toFixed(0)}`)
       if (costs.length > 0) lines.push(`${engine} ${precision}, CPU ms by batch size: ${costs.join(', ')}`)
     }
     lines.push(...set.warnings)
   }
-  lines.push('', `ours/it: speed of embedding-engine f32 divided by that engine's. Least cosine: against ${reference}.`)
+  const time = threads === 1 ? 'CPU time' : 'wall time'
+  lines.push(
+    '',
+    `f32/it, bf16/it, int8/it: speed of embedding-engine in that precision divided by that engine's, by ${time}. ` +
+      `Least cosine: against ${reference}.`,
+  )
   for (const { engine, precision, error } of errors) {
     lines.push(
       `${engine} ${precision}: ${error.kind}: ${error.message}${error.install ? `; to have it: ${error.install}` : ''}`,

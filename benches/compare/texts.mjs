@@ -37,12 +37,12 @@ function sources() {
 }
 
 /** The stretches that texts are cut from: each begins after an empty line, and they lie evenly over all sources. */
-function stretches(count) {
+function stretches(count, length) {
   const text = sources()
   return Array.from({ length: count }, (_, i) => {
-    const from = Math.floor((i * (text.length - 2 * STRETCH)) / count)
+    const from = Math.floor((i * Math.max(0, text.length - 2 * length)) / count)
     const start = text.indexOf('\n\n', from) + 2
-    return text.slice(start, start + STRETCH).trimStart()
+    return text.slice(start, start + length).trimStart()
   })
 }
 
@@ -57,8 +57,17 @@ function cut(text, length) {
  * @param {(texts: string[]) => Promise<number[]>} count how many tokens the model reads for each
  */
 export async function makeTexts(set, { limit, texts, count }) {
-  const targets = lengths(set, limit, texts)
-  const from = stretches(targets.length)
+  const made = await textsOf(lengths(set, limit, texts), count)
+  if (set !== 'mixed') return made
+  const named = loadTexts()
+  const fixtures = FIXTURES.map((name) => named[name])
+  const counts = await count(fixtures)
+  return [...made, ...fixtures.filter((_, i) => counts[i] >= 20 && counts[i] <= Math.min(400, limit))]
+}
+
+/** Texts of so many tokens each, or a few less where a character is several tokens; `count` as for `makeTexts`. */
+export async function textsOf(targets, count) {
+  const from = stretches(targets.length, Math.max(STRETCH, 6 * Math.max(...targets)))
   // For each the longest beginning within its number of tokens, all searched for at once.
   const low = targets.map(() => 1)
   const high = from.map((text) => text.length)
@@ -70,10 +79,5 @@ export async function makeTexts(set, { limit, texts, count }) {
       else high[i] = middle[i] - 1
     }
   }
-  const made = from.map((text, i) => cut(text, low[i]))
-  if (set !== 'mixed') return made
-  const named = loadTexts()
-  const fixtures = FIXTURES.map((name) => named[name])
-  const counts = await count(fixtures)
-  return [...made, ...fixtures.filter((_, i) => counts[i] >= 20 && counts[i] <= Math.min(400, limit))]
+  return from.map((text, i) => cut(text, low[i]))
 }

@@ -34,6 +34,25 @@ pub fn int8() -> Option<f64> {
     None
 }
 
+/// What one core can read from memory, in billions of bytes a second: the best of a few passes over more than any
+/// cache holds.
+pub fn memory() -> f64 {
+    const WORDS: usize = 1 << 25; // 256 MiB
+    let words: Vec<u64> = (0..WORDS as u64).collect();
+    let seconds = (0..4)
+        .map(|_| {
+            let start = std::time::Instant::now();
+            let mut lanes = [0u64; 32];
+            for chunk in words.as_chunks::<32>().0 {
+                lanes.iter_mut().zip(chunk).for_each(|(lane, word)| *lane ^= word);
+            }
+            std::hint::black_box(lanes);
+            start.elapsed().as_secs_f64()
+        })
+        .fold(f64::INFINITY, f64::min);
+    (WORDS * size_of::<u64>()) as f64 / seconds / 1e9
+}
+
 #[cfg(target_arch = "x86_64")]
 const ROUNDS: usize = 200_000;
 /// Chains that do not wait for each other: more than latency × instructions a cycle of any CPU.

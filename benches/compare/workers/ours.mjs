@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs'
 
 import { Unavailable, serve } from './serve.mjs'
 
-const PRECISIONS = { f32: 'float32', bf16: 'bfloat16' }
+const PRECISIONS = { f32: 'float32', bf16: 'bfloat16', int8: 'int8' }
 const entry = new URL('../../../dist/index.js', import.meta.url)
 
 await serve(async ({ model, threads, precision }) => {

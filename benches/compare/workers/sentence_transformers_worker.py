@@ -1,4 +1,4 @@
-"""sentence-transformers on the CPU, as its users run it: SentenceTransformer(folder).encode(texts, batch_size)."""
+"""sentence-transformers, on the CPU if nothing else is asked for, as its users run it: SentenceTransformer(folder).encode(texts, batch_size)."""
 from serve import require, serve
 
 INSTALL = "pip install -r benches/compare/requirements.txt"
@@ -9,8 +9,12 @@ class Engine:
         torch, library, transformers = require(INSTALL, "torch", "sentence_transformers", "transformers")
         torch.set_num_threads(request["threads"])
         dtype = {"f32": torch.float32, "bf16": torch.bfloat16}[request["precision"]]
+        kernels = {"attn_implementation": request["attention"]} if "attention" in request else {}
         self.model = library.SentenceTransformer(
-            request["model"], device="cpu", local_files_only=True, model_kwargs={"dtype": dtype}
+            request["model"],
+            device=request.get("device", "cpu"),
+            local_files_only=True,
+            model_kwargs={"dtype": dtype, **kernels},
         )
         self.info = {
             "versions": {

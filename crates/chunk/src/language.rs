@@ -1,5 +1,6 @@
 //! The languages that are cut by their grammar, and how files tell theirs.
 
+use embedding_engine_grammars as grammars;
 use serde::{Deserialize, Serialize};
 
 /// A language that is cut by its grammar, or by its headings.
@@ -87,23 +88,24 @@ impl Language {
 
     /// Its grammar; `None` for Markdown.
     pub(crate) fn grammar(self) -> Option<tree_sitter::Language> {
-        Some(match self {
-            Language::Bash => tree_sitter_bash::LANGUAGE.into(),
-            Language::C => tree_sitter_c::LANGUAGE.into(),
-            Language::Cpp => tree_sitter_cpp::LANGUAGE.into(),
-            Language::CSharp => tree_sitter_c_sharp::LANGUAGE.into(),
-            Language::Elixir => tree_sitter_elixir::LANGUAGE.into(),
-            Language::Go => tree_sitter_go::LANGUAGE.into(),
-            Language::Java => tree_sitter_java::LANGUAGE.into(),
-            Language::JavaScript => tree_sitter_javascript::LANGUAGE.into(),
+        let grammar = match self {
+            Language::Bash => &grammars::BASH,
+            Language::C => &grammars::C,
+            Language::Cpp => &grammars::CPP,
+            Language::CSharp => &grammars::C_SHARP,
+            Language::Elixir => &grammars::ELIXIR,
+            Language::Go => &grammars::GO,
+            Language::Java => &grammars::JAVA,
+            Language::JavaScript => &grammars::JAVASCRIPT,
             Language::Markdown => return None,
-            Language::Php => tree_sitter_php::LANGUAGE_PHP.into(),
-            Language::Python => tree_sitter_python::LANGUAGE.into(),
-            Language::Ruby => tree_sitter_ruby::LANGUAGE.into(),
-            Language::Rust => tree_sitter_rust::LANGUAGE.into(),
-            Language::Tsx => tree_sitter_typescript::LANGUAGE_TSX.into(),
-            Language::TypeScript => tree_sitter_typescript::LANGUAGE_TYPESCRIPT.into(),
-        })
+            Language::Php => &grammars::PHP,
+            Language::Python => &grammars::PYTHON,
+            Language::Ruby => &grammars::RUBY,
+            Language::Rust => &grammars::RUST,
+            Language::Tsx => &grammars::TSX,
+            Language::TypeScript => &grammars::TYPESCRIPT,
+        };
+        Some(grammar.language())
     }
 }
 

@@ -1,8 +1,10 @@
 //! Our encoders against a naive twin in f64, on models that are made here: both implementations of
-//! the parts, every shape of the families, packed batches against texts alone.
+//! the parts and the ONNX graphs that are written for them, every shape of the families, packed batches
+//! against texts alone.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod common;
 mod twin;
 
 use std::collections::BTreeMap;
@@ -12,6 +14,8 @@ use std::sync::Arc;
 use candle_core::Device;
 use embedding_engine::backend::Backend;
 use embedding_engine::backend::candle::{self, Dtype};
+use embedding_engine::backend::cards;
+use embedding_engine::backend::onnx::{self, OnnxOptions};
 use embedding_engine::batch::PackedBatch;
 use embedding_engine::cancel::Cancel;
 use embedding_engine::model::*;
@@ -85,8 +89,8 @@ fn qwen(name: &'static str, attention: Attention, pooling: Pooling, change: impl
     Case { name, spec, tensors, _folder: folder }
 }
 
-fn bert(name: &'static str, pooling: Pooling, offset: usize, activation: Activation) -> Case {
-    let config = BertConfig {
+fn bert(name: &'static str, pooling: Pooling, change: impl FnOnce(&mut BertConfig)) -> Case {
+    let mut config = BertConfig {
         vocab_size: 50,
         hidden_size: 24,
         intermediate_size: 40,
@@ -94,13 +98,16 @@ fn bert(name: &'static str, pooling: Pooling, offset: usize, activation: Activat
         num_heads: 3,
         max_positions: 700,
         type_vocab_size: 2,
-        position_offset: offset,
+        position_offset: 0,
         layer_norm_eps: 1e-12,
-        activation,
+        activation: Activation::Gelu,
     };
+    change(&mut config);
     let tensors = twin::bert_tensors(&config);
     let folder = tensors.write();
-    let spec = spec(folder.path(), Architecture::Bert(config), Attention::Bidirectional, pooling, 24);
+    let width = config.hidden_size;
+    let mut spec = spec(folder.path(), Architecture::Bert(config), Attention::Bidirectional, pooling, width);
+    spec.max_tokens = 690;
     Case { name, spec, tensors, _folder: folder }
 }
 
@@ -118,10 +125,21 @@ fn cases() -> Vec<Case> {
         qwen("window", causal, Pooling::LastToken, |config| config.windows = vec![None, Some(5), Some(300)]),
         qwen("window, bidirectional", both, Pooling::Max, |config| config.windows = vec![Some(7), None, Some(1)]),
         qwen("bias on the output", causal, Pooling::MeanSqrtLen, |config| config.output_bias = true),
-        bert("bert", Pooling::Mean, 0, Activation::Gelu),
-        bert("roberta", Pooling::Cls, 2, Activation::Gelu),
-        bert("bert, relu", Pooling::Mean, 0, Activation::Relu),
-        bert("bert, tanh gelu", Pooling::Mean, 0, Activation::GeluTanh),
+        bert("bert", Pooling::Mean, |_| {}),
+        bert("roberta", Pooling::Cls, |config| config.position_offset = 2),
+        bert("bert, relu", Pooling::Mean, |config| config.activation = Activation::Relu),
+        bert("bert, tanh gelu", Pooling::Mean, |config| config.activation = Activation::GeluTanh),
+        // Heads of 16, which ONNX Runtime's own attention takes.
+        bert("bert, wide heads", Pooling::Mean, |config| config.hidden_size = 48),
+        qwen("qwen2, wide heads", causal, Pooling::Mean, |config| {
+            config.head_dim = 16;
+            config.windows = vec![None, Some(5), Some(300)];
+        }),
+        qwen("qwen3, wide heads, bidirectional", both, Pooling::Mean, |config| {
+            config.head_dim = 32;
+            config.qk_norm = true;
+            config.windows = vec![None, Some(5), None];
+        }),
     ]
 }
 
@@ -163,11 +181,29 @@ fn pack(sequences: &[Vec<u32>]) -> PackedBatch {
     batch
 }
 
-fn implementations(spec: &ModelSpec, dtype: Dtype) -> [(&'static str, Arc<dyn Backend>); 2] {
+fn implementations(spec: &ModelSpec, dtype: Dtype) -> [(&'static str, Arc<dyn Backend>); 3] {
     let never = Cancel::never();
+    // Two replicas, and batches in pieces.
+    let devices = ["cpu:0", "cpu:1"].map(|name| {
+        let open: cards::Open = Box::new(|| Ok(Device::Cpu));
+        (name.to_owned(), open)
+    });
+    let limits = cards::Limits { tokens: Some(250), ..cards::Limits::default() };
     [
         ("cpu", candle::load(spec, "cpu", dtype, &never).unwrap()),
         ("generic", candle::load_generic(spec, Device::Cpu, "cpu", dtype, &never).unwrap()),
+        ("cards", cards::load_on(spec, devices.into(), dtype, limits, &never).unwrap()),
+    ]
+}
+
+/// ONNX graphs that are written over the weights, run on the CPU.
+fn graphs(spec: &ModelSpec) -> [(&'static str, Arc<dyn Backend>); 2] {
+    let library = Some(common::onnxruntime());
+    let options = OnnxOptions { library, threads: 2, ..OnnxOptions::default() };
+    let plain = OnnxOptions { plain_operators: true, ..options.clone() };
+    [
+        ("a written graph", onnx::load(spec, "cpu", &options).unwrap()),
+        ("a written graph of plain operators", onnx::load(spec, "cpu", &plain).unwrap()),
     ]
 }
 
@@ -182,12 +218,13 @@ fn difference(a: &[f64], b: &[f64]) -> f64 {
 }
 
 #[test]
-fn both_implementations_agree_with_the_twin() {
+fn all_implementations_agree_with_the_twin() {
     for case in cases() {
         // Lengths around the sizes of tiles, one token, and one that needs several tiles of keys.
         let sequences: Vec<_> = [1, 2, 7, 31, 32, 33, 100, 600].iter().map(|len| ids(*len as u64, *len)).collect();
         let batch = pack(&sequences);
-        for (implementation, backend) in implementations(&case.spec, Dtype::Float32) {
+        let implementations = implementations(&case.spec, Dtype::Float32).into_iter().chain(graphs(&case.spec));
+        for (implementation, backend) in implementations {
             let rows = backend.run(&batch, &Cancel::never()).unwrap();
             for (index, ids) in sequences.iter().enumerate() {
                 let expected = twin::embed(&case.spec, &case.tensors, ids);
@@ -230,7 +267,8 @@ fn int8_weights_point_nearly_the_same_way() {
 fn a_text_does_not_depend_on_its_neighbours() {
     for case in cases() {
         let sequences: Vec<_> = (0..12).map(|i| ids(i, 1 + (i as usize * 37) % 150)).collect();
-        for (implementation, backend) in implementations(&case.spec, Dtype::Float32) {
+        let implementations = implementations(&case.spec, Dtype::Float32).into_iter().chain(graphs(&case.spec));
+        for (implementation, backend) in implementations {
             let width = backend.info().width;
             let together = backend.run(&pack(&sequences), &Cancel::never()).unwrap();
             for (index, ids) in sequences.iter().enumerate() {
@@ -244,12 +282,12 @@ fn a_text_does_not_depend_on_its_neighbours() {
 
 #[test]
 fn spans_pool_their_own_tokens() {
-    let case = bert("bert", Pooling::Mean, 0, Activation::Gelu);
+    let case = bert("bert", Pooling::Mean, |_| {});
     let ids = ids(3, 90);
     let mut batch = PackedBatch::new();
     batch.push(&self::ids(4, 17), std::slice::from_ref(&(0..17)), None);
     batch.push(&ids, &[1..30, 30..89], None);
-    for (_, backend) in implementations(&case.spec, Dtype::Float32) {
+    for (_, backend) in implementations(&case.spec, Dtype::Float32).into_iter().chain(graphs(&case.spec)) {
         let rows = backend.run(&batch, &Cancel::never()).unwrap();
         assert_eq!(rows.len(), 3 * 24);
         for (row, span) in [(1, 1..30), (2, 30..89)] {
@@ -298,4 +336,60 @@ fn f16_is_refused_for_qwen() {
     let case = qwen("qwen2", Attention::Causal, Pooling::LastToken, |_| {});
     let Err(error) = candle::load(&case.spec, "cpu", Dtype::Float16, &Cancel::never()) else { panic!("f16 was taken") };
     assert_eq!(error.code, embedding_engine::Code::InvalidOption);
+}
+
+/// The largest resident memory of this process since the last call, in MB.
+#[cfg(target_os = "linux")]
+fn peak() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let kilobytes: f64 = line.trim().trim_end_matches(" kB").parse().unwrap();
+    std::fs::write("/proc/self/clear_refs", "5").unwrap();
+    kilobytes / 1e3
+}
+
+/// Four layers of Qwen2 0.5B, and of BERT with its width.
+#[cfg(target_os = "linux")]
+#[test]
+#[ignore = "measures the process: `cargo test --release --test encoders memory -- --ignored --nocapture`"]
+fn memory_of_long_texts_in_written_graphs() {
+    let wide = |config: &mut QwenConfig| {
+        config.hidden_size = 896;
+        config.intermediate_size = 4864;
+        (config.num_heads, config.num_kv_heads, config.head_dim) = (14, 2, 64);
+        config.num_layers = 4;
+        config.windows = vec![None; 4];
+    };
+    let cases = [
+        qwen("causal", Attention::Causal, Pooling::LastToken, wide),
+        qwen("bidirectional", Attention::Bidirectional, Pooling::Mean, wide),
+        bert("bert", Pooling::Mean, |config| {
+            (config.hidden_size, config.intermediate_size, config.num_heads) = (768, 3072, 12);
+            (config.num_layers, config.max_positions) = (4, 8200);
+        }),
+    ];
+    for mut case in cases {
+        case.spec.max_tokens = 8192;
+        let [(_, fused), (_, plain)] = graphs(&case.spec);
+        let own = candle::load(&case.spec, "cpu", Dtype::Float32, &Cancel::never()).unwrap();
+        for (name, backend, lengths) in [
+            ("own encoder", &own, &[2048][..]),
+            ("written graph", &fused, &[2048, 8192]),
+            ("of plain operators", &plain, &[2048]),
+        ] {
+            for &length in lengths {
+                peak();
+                let before = peak();
+                let started = std::time::Instant::now();
+                backend.run(&pack(&[ids(1, length)]), &Cancel::never()).unwrap();
+                let after = peak();
+                println!(
+                    "{}, {name}, {length} tokens: {:.0} MB more, {:.2} s",
+                    case.name,
+                    after - before,
+                    started.elapsed().as_secs_f64()
+                );
+            }
+        }
+    }
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use embedding_engine::backend::candle::Dtype;
 use embedding_engine::engine::{CountRequest, EmbedOutput, EmbedRequest, Engine, EngineOptions, PreloadRequest};
 use embedding_engine::finish::Vectors;
+use embedding_engine::model::{BackendKind, ModelOverrides};
 use embedding_engine::{Cancel, Code, Error};
 
 const TOLERANCE: f32 = 1e-5;
@@ -195,4 +196,49 @@ fn counting_tells_of_a_text_what_embedding_reads() {
     let counts = engine.count_tokens_blocking(request, texts, &Cancel::never()).unwrap();
     assert_eq!(counts, cases.iter().map(|&(.., tokens)| tokens).collect::<Vec<_>>());
     assert!(engine.loaded_models().is_empty());
+}
+
+#[test]
+fn a_folder_of_safetensors_runs_in_onnx_runtime_on_request() {
+    for model in ["qwen3-tiny", "xlmr-e5"] {
+        let name = common::model_dir(model).display().to_string();
+        let overrides = ModelOverrides { backend: Some(BackendKind::Onnx), ..ModelOverrides::default() };
+        let asked = engine(EngineOptions { model_defaults: [(name, overrides)].into(), ..options() });
+        let own = engine(options());
+        let texts: Vec<String> = cases(model).into_iter().map(|(text, ..)| text).collect();
+        let graph = embed(&asked, request(model), &texts).unwrap();
+        let candle = embed(&own, request(model), &texts).unwrap();
+        assert_eq!((graph.model.backend, candle.model.backend), (BackendKind::Onnx, BackendKind::Candle));
+        assert_eq!((graph.model.device.as_str(), graph.model.dtype.as_str()), ("cpu", "float32"));
+        // The same weights: what one indexed the other may search.
+        assert_eq!(graph.space, candle.space);
+        for (a, b) in rows(&graph).iter().zip(rows(&candle)) {
+            assert!(distance(a, &b) < TOLERANCE);
+        }
+    }
+}
+
+#[test]
+fn devices_of_onnx_runtime_are_tried_for_every_model() {
+    for device in ["tensorrt", "migraphx", "directml", "coreml"] {
+        let there = engine(EngineOptions { device: Some(device.to_owned()), ..options() });
+        match embed(&there, request("qwen3-tiny"), &["a text".to_owned()]) {
+            Ok(output) => {
+                assert_eq!(output.model.backend, BackendKind::Onnx);
+                assert!(output.model.device.starts_with(device));
+            }
+            Err(error) => {
+                assert_eq!(error.code, Code::DeviceUnavailable, "{error}");
+                // ONNX Runtime's reason, not that our own encoders lack the device.
+                let reason = error.details["attempts"][0]["reason"].as_str().unwrap();
+                assert!(reason.contains("ExecutionProvider") || reason.contains("load library"), "{reason}");
+            }
+        }
+    }
+    let name = common::model_dir("qwen3-tiny").display().to_string();
+    let overrides = ModelOverrides { backend: Some(BackendKind::Candle), ..ModelOverrides::default() };
+    let own =
+        EngineOptions { device: Some("tensorrt".to_owned()), model_defaults: [(name, overrides)].into(), ..options() };
+    let error = embed(&engine(own), request("qwen3-tiny"), &["a text".to_owned()]).map(|_| ()).unwrap_err();
+    assert!(error.code == Code::DeviceUnavailable && error.message.contains("no encoders"), "{error}");
 }

@@ -7,6 +7,15 @@ use std::fmt;
 pub(crate) enum Level {
     /// What every CPU of the target has, as the compiler vectorises it (SSE2, NEON).
     Portable,
+    /// NEON.
+    #[cfg(target_arch = "aarch64")]
+    Neon,
+    /// The same, and products of 8-bit integers.
+    #[cfg(target_arch = "aarch64")]
+    NeonDot,
+    /// The same, and products of bf16.
+    #[cfg(target_arch = "aarch64")]
+    NeonBf16,
     /// AVX2 and FMA.
     #[cfg(target_arch = "x86_64")]
     Avx2,
@@ -32,8 +41,19 @@ pub struct Isa(Level);
 impl Isa {
     /// All that this CPU has, from the least to the best.
     pub fn available() -> Vec<Isa> {
-        #[cfg_attr(not(target_arch = "x86_64"), expect(unused_mut))]
+        #[cfg_attr(not(any(target_arch = "x86_64", target_arch = "aarch64")), expect(unused_mut))]
         let mut levels = vec![Level::Portable];
+        #[cfg(target_arch = "aarch64")]
+        {
+            use std::arch::is_aarch64_feature_detected as has;
+            levels.push(Level::Neon);
+            if has!("dotprod") {
+                levels.push(Level::NeonDot);
+                if has!("bf16") {
+                    levels.push(Level::NeonBf16);
+                }
+            }
+        }
         #[cfg(target_arch = "x86_64")]
         {
             use std::arch::is_x86_feature_detected as has;
@@ -67,6 +87,8 @@ impl Isa {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
             Level::Avx512Bf16 => true,
+            #[cfg(target_arch = "aarch64")]
+            Level::NeonBf16 => true,
             _ => false,
         }
     }
@@ -77,6 +99,8 @@ impl Isa {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
             Level::AvxVnni | Level::Avx512Vnni | Level::Avx512Bf16 => true,
+            #[cfg(target_arch = "aarch64")]
+            Level::NeonDot | Level::NeonBf16 => true,
             _ => false,
         }
     }
@@ -90,6 +114,12 @@ impl fmt::Display for Isa {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0 {
             Level::Portable => "portable",
+            #[cfg(target_arch = "aarch64")]
+            Level::Neon => "neon",
+            #[cfg(target_arch = "aarch64")]
+            Level::NeonDot => "neon-dotprod",
+            #[cfg(target_arch = "aarch64")]
+            Level::NeonBf16 => "neon-bf16",
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => "avx2",
             #[cfg(target_arch = "x86_64")]

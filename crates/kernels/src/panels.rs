@@ -10,7 +10,6 @@
 //! sum of the block's weights.
 
 use std::collections::TryReserveError;
-use std::ops::Range;
 
 use half::bf16;
 use rayon::prelude::*;
@@ -23,8 +22,8 @@ pub(crate) const COLUMNS: usize = 32;
 /// Lines of a step.
 pub(crate) const LINES: usize = COLUMNS / 16;
 
-/// Steps of a block of int8: 512 inputs, whose activations of one row share a scale.
-pub(crate) const INT8_BLOCK: usize = 128;
+/// Steps of a block of int8: 256 inputs, whose activations of one row share a scale.
+pub(crate) const INT8_BLOCK: usize = 64;
 
 /// How weights are held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +34,7 @@ pub enum Precision {
     /// activations are rounded to bf16 as well; sums are f32 always.
     Bf16,
     /// 1 byte a weight, with one scale for each output. Activations are rounded to 8 bits when they come, with
-    /// a scale for each row and each 512 inputs. Products are summed exactly within those 512 inputs, and in
+    /// a scale for each row and each 256 inputs. Products are summed exactly within those 256 inputs, and in
     /// f32 beyond.
     ///
     /// Inputs are equalized first: each is multiplied with the largest magnitude among its weights, which are
@@ -117,11 +116,6 @@ impl Panels {
         self.outputs().div_ceil(self.unit())
     }
 
-    fn panel_lines(&self) -> usize {
-        let (block, before) = self.precision.block();
-        (self.steps() + before * self.steps().div_ceil(block)) * LINES
-    }
-
     /// Width of the result.
     pub(crate) fn outputs(&self) -> usize {
         if self.gated { self.rows / 2 } else { self.rows }
@@ -150,18 +144,17 @@ impl Panels {
         size_of_val(&self.lines[..]) + size_of_val(&self.scales[..]) + size_of_val(&self.factors[..])
     }
 
-    /// The parts of `steps` that are multiplied with one call of a kernel. `steps` begins where a block does.
-    pub(crate) fn blocks(&self, steps: Range<usize>) -> impl Iterator<Item = Range<usize>> + use<> {
-        let (block, _) = self.precision.block();
-        let end = steps.end;
-        steps.step_by(block).map(move |from| from..end.min(from.saturating_add(block)))
+    /// Lines from one panel to the next.
+    pub(crate) fn panel_lines(&self) -> usize {
+        let (block, before) = self.precision.block();
+        (self.steps() + before * self.steps().div_ceil(block)) * LINES
     }
 
-    /// A block of a panel, with what stands before it.
-    pub(crate) fn block(&self, panel: usize, steps: Range<usize>) -> &[Line] {
+    /// The panels from `panel` on, from one of their steps on, with what stands before it: a step that begins a
+    /// block.
+    pub(crate) fn from(&self, panel: usize, step: usize) -> &[Line] {
         let (block, before) = self.precision.block();
-        let start = panel * self.panel_lines() + (steps.start + before * (steps.start / block)) * LINES;
-        &self.lines[start..start + (steps.len() + before) * LINES]
+        &self.lines[panel * self.panel_lines() + (step + before * (step / block)) * LINES..]
     }
 
     /// What the columns of a panel are multiplied with, if anything.

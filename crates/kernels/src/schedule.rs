@@ -13,7 +13,7 @@ use crate::isa::Isa;
 use crate::linear::{Activation, Output};
 use crate::panels::{COLUMNS, INT8_BLOCK, Panels, Precision};
 use crate::quantized::Quantized;
-use crate::simd::{Epilogue, Function, Kernel, Line, MOST_ROWS, Place, Region, STRIDE, Sums, regions, words_mut};
+use crate::simd::{Epilogue, Function, Kernel, Line, Operands, Place, Region, STRIDE, Sums, regions, words, words_mut};
 
 /// Rows of a task. With [`CHUNK_WORDS`] 400 kB of activations: they fit the L2 cache, with a panel beside.
 const TASK_ROWS: usize = 96;
@@ -23,7 +23,7 @@ const CHUNK_WORDS: usize = 1024;
 const ROW_LINES: usize = STRIDE / 16;
 /// Tasks for each thread, where the work is enough: threads that are held up leave tasks to the others.
 const TASKS_PER_THREAD: usize = 4;
-/// Multiply-adds that are not worth a second thread: a few microseconds.
+/// Words of weights times rows that are not worth a second thread: a few microseconds.
 const SMALL: usize = 1 << 18;
 
 thread_local! {
@@ -76,7 +76,7 @@ impl Layer<'_> {
     fn call(&self, x: Input<'_>, rows: usize, out: &mut [f32], output: Output) {
         let panels = self.panels;
         let kernel = Kernel::new(self.isa, panels.precision());
-        let threads = match rows * panels.rows() * panels.inputs() {
+        let threads = match rows * panels.rows() * panels.steps() {
             work if work < SMALL => 1,
             _ => rayon::current_num_threads(),
         };
@@ -86,9 +86,11 @@ impl Layer<'_> {
         // Rows are cut at whole tiles: a tile with few rows wastes the kernel.
         let tiles = rows.div_ceil(kernel.rows());
         let row_cuts = cuts(tiles, row_blocks.min(tiles), kernel.rows(), rows);
-        let wanted = if threads == 1 { 1 } else { threads * TASKS_PER_THREAD };
-        let panel_blocks = wanted.div_ceil(row_blocks).min(panels.count());
-        let column_cuts = cuts(panels.count(), panel_blocks, panels.unit(), panels.outputs());
+        // Panels are cut at as many as the kernel takes at once.
+        let at_once = if tiles == 1 { kernel.panels(rows) } else { 1 };
+        let units = panels.count().div_ceil(at_once);
+        let column_cuts =
+            cuts(units, panel_blocks(threads, row_blocks, units), at_once * panels.unit(), panels.outputs());
         let regions = regions(out, rows, panels.outputs(), &row_cuts, &column_cuts);
         if threads == 1 {
             regions.into_iter().for_each(|region| call.task(region));
@@ -96,6 +98,13 @@ impl Layer<'_> {
             regions.into_par_iter().with_max_len(1).for_each(|region| call.task(region));
         }
     }
+}
+
+/// Into how many blocks panels are cut, so that there are some tasks for each thread: as many for each, so that all
+/// are done at the same time.
+fn panel_blocks(threads: usize, row_blocks: usize, panels: usize) -> usize {
+    let enough = (threads * TASKS_PER_THREAD).div_ceil(row_blocks);
+    if threads == 1 { 1 } else { enough.next_multiple_of(threads).min(panels) }
 }
 
 /// The ends of `parts` nearly equal parts of `count` units of `unit`, of which the last may be incomplete.
@@ -135,14 +144,19 @@ impl Call<'_> {
             if scratch.len() < lines {
                 scratch.resize(lines, Line::default());
             }
+            let mut sums = Sums::default();
             let steps = panels.steps();
             let most = self.chunk() * self.chunks_together();
             // A layer without inputs has one empty part: its bias is due all the same.
             for from in (0..steps.max(1)).step_by(most) {
                 let part = from..steps.min(from + most);
                 self.encode(scratch, rows.clone(), part.clone());
-                for panel in range.clone() {
-                    self.panel(scratch, &mut region, panel, part.clone());
+                let at_once = self.kernel.panels(rows.len());
+                let mut next = range.start;
+                while next < range.end {
+                    let panels = if next + at_once <= range.end { at_once } else { 1 };
+                    self.panels(scratch, &mut sums, &mut region, next..next + panels, part.clone());
+                    next += panels;
                 }
             }
         });
@@ -171,73 +185,74 @@ impl Call<'_> {
         }
     }
 
-    /// Multiplies the rows in the buffer with a part of a panel.
-    fn panel(&self, scratch: &[Line], region: &mut Region<'_>, panel: usize, part: Range<usize>) {
+    /// Multiplies the rows in the buffer with a part of some panels: one, or as many as the kernel takes at once.
+    fn panels(
+        &self,
+        scratch: &[Line],
+        sums: &mut Sums,
+        region: &mut Region<'_>,
+        range: Range<usize>,
+        part: Range<usize>,
+    ) {
         let panels = self.layer.panels;
         let rows = region.rows();
-        let columns = panel * panels.unit()..panels.outputs().min((panel + 1) * panels.unit());
-        let epilogue = Epilogue {
-            scales: panels.scales(panel),
-            bias: self.layer.bias.filter(|_| part.start == 0).map(|bias| &bias[panel]),
-            function: self.function,
-            add: part.start > 0 || self.output == Output::Add,
-        };
         let tiles = rows.len().div_ceil(self.kernel.rows());
-        let (mut sums, mut total) = (Sums::default(), Sums::default());
         for tile in 0..tiles {
             let tile = crate::schedule::part(rows.len(), tiles, tile);
-            let first = rows.start + tile.start;
-            region.prefetch(first..first + tile.len(), columns.clone());
-            let sums = self.tile(scratch, &rows, tile.clone(), panel, part.clone(), [&mut sums, &mut total]);
-            let place = Place { region, rows: first..first + tile.len(), columns: columns.clone() };
-            self.kernel.finish(sums, place, &epilogue);
+            let place = rows.start + tile.start..rows.start + tile.end;
+            for panel in range.clone() {
+                region.prefetch(place.clone(), self.columns(panel));
+            }
+            self.tile(scratch, &rows, tile, range.clone(), part.clone(), sums);
+            for panel in range.clone() {
+                let epilogue = Epilogue {
+                    scales: panels.scales(panel),
+                    bias: self.layer.bias.filter(|_| part.start == 0).map(|bias| &bias[panel]),
+                    function: self.function,
+                    add: part.start > 0 || self.output == Output::Add,
+                };
+                let sums = sums.panel(panel - range.start, place.len());
+                let place = Place { region, rows: place.clone(), columns: self.columns(panel) };
+                self.kernel.finish(sums, place, &epilogue);
+            }
         }
     }
 
-    /// The sums of a tile of rows over a part of a panel.
-    fn tile<'s>(
+    /// The results of a panel.
+    fn columns(&self, panel: usize) -> Range<usize> {
+        let unit = self.layer.panels.unit();
+        panel * unit..self.layer.panels.outputs().min((panel + 1) * unit)
+    }
+
+    /// The sums of a tile of rows over a part of some panels.
+    fn tile(
         &self,
         scratch: &[Line],
         rows: &Range<usize>,
         tile: Range<usize>,
-        panel: usize,
+        range: Range<usize>,
         part: Range<usize>,
-        [sums, total]: [&'s mut Sums; 2],
-    ) -> &'s Sums {
-        let panels = self.layer.panels;
-        let activations = |steps: &Range<usize>| {
-            let (chunk, at) = ((steps.start - part.start) / self.chunk(), (steps.start - part.start) % self.chunk());
-            &scratch[(chunk * rows.len() + tile.start) * ROW_LINES + at * self.kernel.words() / 16..]
-        };
-        let multiply = |steps: Range<usize>, sums: &mut Sums| {
-            self.kernel.tile(activations(&steps), tile.len(), panels.block(panel, steps), sums);
-        };
-        let chunks = part.clone().step_by(self.chunk()).map(|from| from..part.end.min(from + self.chunk()));
-        match &self.x {
-            // Blocks of floats are as long as chunks.
-            Input::Floats(_) if part.len() <= self.chunk() => {
-                multiply(part.clone(), sums);
-                return sums;
-            }
-            Input::Floats(_) => {
-                for chunk in chunks {
-                    multiply(chunk.clone(), sums);
-                    self.kernel.accumulate(total, sums, &[1.0; MOST_ROWS][..tile.len()], chunk.start > part.start);
-                }
-            }
-            Input::Quantized(_) if part.is_empty() => *total = Sums::default(),
-            Input::Quantized(x) => {
-                let mut scales = [0f32; MOST_ROWS];
-                let scales = &mut scales[..tile.len()];
-                for block in chunks.flat_map(|chunk| panels.blocks(chunk)) {
-                    multiply(block.clone(), sums);
-                    for (row, scale) in scales.iter_mut().enumerate() {
-                        *scale = x.scale(rows.start + tile.start + row, block.start / INT8_BLOCK);
-                    }
-                    self.kernel.accumulate(total, sums, scales, block.start > part.start);
-                }
-            }
+        sums: &mut Sums,
+    ) {
+        if part.is_empty() {
+            *sums = Sums::default();
         }
-        total
+        for (index, from) in part.clone().step_by(self.chunk()).enumerate() {
+            let activations = &scratch[(index * rows.len() + tile.start) * ROW_LINES..];
+            let (scales, scales_apart) = match self.x {
+                Input::Floats(_) => (&[][..], 0),
+                Input::Quantized(x) => x.scales(rows.start + tile.start..rows.start + tile.end, from / INT8_BLOCK),
+            };
+            let operands = Operands {
+                activations: words(activations),
+                weights: self.layer.panels.from(range.start, from),
+                apart: self.layer.panels.panel_lines(),
+                steps: part.end.min(from + self.chunk()) - from,
+                scales,
+                scales_apart,
+                add: index > 0,
+            };
+            self.kernel.multiply(tile.len(), range.len(), &operands, sums);
+        }
     }
 }

@@ -3,6 +3,7 @@
 //! A backend does not tokenize, does not normalise the final vector and knows nothing of calls.
 
 pub mod candle;
+pub mod cards;
 pub mod head;
 pub mod onnx;
 pub mod pool;
@@ -34,6 +35,17 @@ pub trait Backend: Send + Sync {
     /// Tokens of a batch where the options do not say, if the model knows better than its device tells.
     fn tokens_per_batch(&self) -> Option<usize> {
         None
+    }
+
+    /// Batches that it takes at once, each on a thread of its own: more than one where the next is made ready
+    /// while one runs, or where there are several devices.
+    fn lanes(&self) -> usize {
+        1
+    }
+
+    /// Warnings since the last time it was asked, for people.
+    fn notices(&self) -> Vec<String> {
+        Vec::new()
     }
 
     /// Runs a batch and pools it: `batch.spans.len() * width` values, rows in the order of the spans.

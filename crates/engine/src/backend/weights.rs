@@ -162,6 +162,16 @@ impl Weight {
             .with("tensor", self.name.clone())
     }
 
+    /// Type of its elements.
+    pub fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+
+    /// The file that it lies in, as it was given, and its bytes there.
+    pub fn place(&self) -> (&Path, std::ops::Range<usize>) {
+        (&self.file.path, self.start..self.end)
+    }
+
     /// Whether its elements are 8-bit integers.
     pub fn is_int8(&self) -> bool {
         self.dtype == Dtype::I8

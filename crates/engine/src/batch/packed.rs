@@ -60,6 +60,21 @@ impl PackedBatch {
         self.cumulative[index] as usize..self.cumulative[index + 1] as usize
     }
 
+    /// The sequences `sequences` as a batch, with their spans; those of a sequence stand together, in order.
+    pub fn part(&self, sequences: Range<usize>) -> PackedBatch {
+        let mut part = PackedBatch::new();
+        let start = sequences.start;
+        let mut spans = self.spans.iter().skip_while(|span| (span.sequence as usize) < start).peekable();
+        for index in sequences {
+            let mut own = Vec::new();
+            while let Some(span) = spans.next_if(|span| span.sequence as usize == index) {
+                own.push(span.start..span.end);
+            }
+            part.push(&self.ids[self.range(index)], &own, self.task_ids.get(index).copied());
+        }
+        part
+    }
+
     /// Number of tokens in sequence `index`.
     pub fn len_of(&self, index: usize) -> usize {
         self.range(index).len()

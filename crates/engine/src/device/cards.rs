@@ -102,7 +102,7 @@ fn version_of(text: &str) -> Option<String> {
 
 fn with_provider(own: &str, provider: Option<&ProviderInfo>) -> String {
     match provider.and_then(|provider| provider.reason.as_deref()) {
-        Some(reason) => format!("{} For ONNX models: {}", sentence(own), sentence(plain(reason))),
+        Some(reason) => format!("{} In ONNX Runtime: {}", sentence(own), sentence(plain(reason))),
         None => sentence(own),
     }
 }

@@ -66,9 +66,9 @@ impl Accelerator {
         if !self.systems.contains(&here) {
             return format!("{} exists on {} only, and this is {here}.", self.name, self.systems.join(" and "));
         }
-        let own = format!("This build of embedding-engine has no encoders for {}.", self.name);
+        let own = format!("This build of embedding-engine has no encoders of its own for {}.", self.name);
         match provider.and_then(|provider| provider.reason.as_deref()) {
-            Some(reason) => format!("{own} For ONNX models: {}", sentence(plain(reason))),
+            Some(reason) => format!("{own} In ONNX Runtime: {}", sentence(plain(reason))),
             None => own,
         }
     }
@@ -86,8 +86,8 @@ fn sentence(text: &str) -> String {
 
 /// Every device that this build knows, the unusable ones with the reason. The CPU comes first.
 ///
-/// A device that only ONNX Runtime reaches is available for models that are exported to ONNX;
-/// `details.backends` says so. Each NVIDIA card is a device of its own.
+/// A device that only ONNX Runtime reaches is available for models that are exported to ONNX, and for those whose
+/// graph we write (Qwen, BERT); `details.backends` says so. Each NVIDIA card is a device of its own.
 pub fn list(onnx: &OnnxOptions, host: &Host) -> Vec<DeviceInfo> {
     let providers = onnx::providers(onnx);
     let provider = |kind: &str| providers.iter().find(|provider| provider.kind == kind);

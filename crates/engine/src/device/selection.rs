@@ -58,6 +58,15 @@ impl Selection {
     }
 }
 
+impl fmt::Display for Selection {
+    /// `cpu`, `cuda:1`, or `cuda:0,2` for several.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut devices = self.devices.iter();
+        devices.next().unwrap_or(&DeviceId::CPU).fmt(f)?;
+        devices.filter_map(|device| device.index).try_for_each(|index| write!(f, ",{index}"))
+    }
+}
+
 /// What the option `device` asks for, read from its text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Request {
@@ -170,6 +179,17 @@ mod tests {
             assert_eq!(error.code, Code::InvalidOption, "{name}");
             assert!(error.message.contains("tensorrt"), "{}", error.message);
         }
+    }
+
+    #[test]
+    fn several_are_written_as_one_name() {
+        let several = |indices: &[u16]| Selection {
+            devices: indices.iter().copied().map(DeviceId::cuda).collect(),
+            warning: None,
+        };
+        assert_eq!(several(&[0, 2]).to_string(), "cuda:0,2");
+        assert_eq!(several(&[3]).to_string(), "cuda:3");
+        assert_eq!(Selection::one(DeviceId::CPU).to_string(), "cpu");
     }
 
     #[test]

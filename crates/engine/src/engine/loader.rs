@@ -11,7 +11,7 @@ use super::event::OnEvent;
 use super::options::EngineOptions;
 use crate::backend::candle::{self, Dtype};
 use crate::backend::weights::Checkpoint;
-use crate::backend::{Backend, head::Head, onnx, static_table};
+use crate::backend::{Backend, cards, head::Head, onnx, static_table};
 use crate::cancel::Cancel;
 use crate::device;
 use crate::error::{Code, Error, Result};
@@ -124,6 +124,9 @@ pub trait Loader: Send + Sync + 'static {
     }
 }
 
+/// Devices that ONNX Runtime alone reaches: what our own encoders run elsewhere gets a graph there.
+const BY_ONNX_RUNTIME: [&str; 5] = ["tensorrt", "migraphx", "directml", "coreml", "openvino"];
+
 /// Models in folders, in the hub cache and on the hub, run by our backends.
 pub struct Files {
     options: EngineOptions,
@@ -163,7 +166,7 @@ impl Files {
                 fallback.0 = Some(warning.clone());
             }
         }
-        Ok(chosen.primary().to_string())
+        Ok(chosen.to_string())
     }
 
     /// What a model takes on one card: bf16 where nothing else was asked for.
@@ -172,9 +175,23 @@ impl Files {
         Ok(Checkpoint::open(&spec.files.weights)?.values() * bytes + CARD_WORKSPACE)
     }
 
+    /// The backend for a model that was described without looking at the device.
+    fn backend(&self, spec: &ModelSpec, overrides: &ModelOverrides) -> Result<BackendKind> {
+        let request = self.options.device_request()?;
+        let kind = request.split(':').next().unwrap_or_default();
+        let free = spec.backend == BackendKind::Candle && overrides.backend.is_none();
+        Ok(if free && BY_ONNX_RUNTIME.contains(&kind) { BackendKind::Onnx } else { spec.backend })
+    }
+
     fn load_backend(&self, spec: &ModelSpec, cancel: &Cancel) -> Result<Arc<dyn Backend>> {
         let device = self.device(spec)?;
         let loaded = match spec.backend {
+            BackendKind::Candle if device.starts_with("cuda") => {
+                device::cuda::make_ready(&device, &self.options.device_host())?;
+                let limits =
+                    cards::Limits { memory: self.options.memory_limit, tokens: self.options.max_tokens_per_batch };
+                cards::load(spec, &device, self.options.dtype, limits, cancel)
+            }
             BackendKind::Candle => candle::load(spec, &device, self.options.dtype, cancel),
             BackendKind::Static => {
                 static_table::load(spec, &device).and_then(|backend| check_dtype(spec, backend, self.options.dtype))
@@ -191,6 +208,9 @@ impl Files {
             library: self.options.onnx_runtime.clone(),
             threads: self.options.threads(),
             max_padded_tokens: tokens.unwrap_or_else(|| self.tokens_per_batch(device)),
+            dtype: self.options.dtype,
+            home: hub::home_dir(&self.hub),
+            plain_operators: false,
             cancel: cancel.clone(),
         }
     }
@@ -237,7 +257,8 @@ impl Loader for Files {
     }
 
     fn describe(&self, located: &Located, overrides: &ModelOverrides) -> Result<Description> {
-        let spec = model::describe(located, overrides)?;
+        let mut spec = model::describe(located, overrides)?;
+        spec.backend = self.backend(&spec, overrides)?;
         let encoder: Arc<dyn Encoder> = match words(&spec)? {
             Some(tokenizer) => Arc::new(tokenizer),
             None => Arc::new(Tokenizer::load(&spec)?),
@@ -246,13 +267,18 @@ impl Loader for Files {
     }
 
     fn weight_bytes(&self, spec: &ModelSpec) -> Result<u64> {
-        match spec.backend {
-            BackendKind::Candle => {
+        match spec.architecture {
+            Architecture::Qwen(_) | Architecture::Bert(_) => {
                 let values = Checkpoint::open(&spec.files.weights)?.values();
-                Ok(values * bytes_of(self.options.dtype))
+                let dtype = match self.options.dtype {
+                    // What `auto` is on a GPU.
+                    Dtype::Auto if self.device(spec).is_ok_and(|device| device != "cpu") => Dtype::Bfloat16,
+                    dtype => dtype,
+                };
+                Ok(values * bytes_of(dtype))
             }
             // As the file has them.
-            BackendKind::Onnx | BackendKind::Static => {
+            Architecture::Onnx | Architecture::Static => {
                 model::weight_files(spec)?.iter().map(|file| size_of(file)).sum()
             }
         }

@@ -19,6 +19,7 @@ mod encode;
 mod event;
 mod gauge;
 mod json;
+mod lanes;
 mod loader;
 mod lookup;
 mod memory;

@@ -298,10 +298,11 @@ impl Models {
             info,
         });
         let worker = Worker {
-            weights,
+            weights: Arc::new(weights),
             pool,
             commands: receiver,
             budget: self.max_tokens_per_batch.unwrap_or(default_budget),
+            budget_is_fixed: self.max_tokens_per_batch.is_some(),
             width: described.description.spec.full_width(),
             last_used,
             on_idle: self.on_idle(key.clone()),

@@ -100,18 +100,7 @@ impl Batch {
     }
 
     fn part(&self, from: usize, to: usize) -> Batch {
-        let mut packed = PackedBatch::new();
-        for index in from..to {
-            let spans: Vec<_> = self
-                .packed
-                .spans
-                .iter()
-                .filter(|span| span.sequence as usize == index)
-                .map(|span| span.start..span.end)
-                .collect();
-            let task_id = self.packed.task_ids.get(index).copied();
-            packed.push(&self.packed.ids[self.packed.range(index)], &spans, task_id);
-        }
+        let packed = self.packed.part(from..to);
         Batch { packed, items: self.items[from..to].to_vec(), cancel: self.cancel.clone() }
     }
 }

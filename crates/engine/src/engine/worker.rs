@@ -1,10 +1,13 @@
-//! The thread of a loaded model: it owns weights and queue, and does one batch after another.
+//! The thread of a loaded model: it owns weights and queue, and does one batch after another. A backend that
+//! takes several batches at once has a thread for each ([`super::lanes`]).
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::Duration;
 
 use super::call::QueuedCall;
+use super::event::{Event, Level};
+use super::lanes;
 use super::loader::Weights;
 use super::models::LastUsed;
 use super::queue::{Batch, Queue};
@@ -31,11 +34,13 @@ pub(super) enum Idle {
 }
 
 pub(super) struct Worker {
-    pub(super) weights: Weights,
+    pub(super) weights: Arc<Weights>,
     pub(super) pool: Arc<rayon::ThreadPool>,
     pub(super) commands: Receiver<Command>,
     /// Tokens of a batch. Lowered for good when a batch does not fit into memory.
     pub(super) budget: usize,
+    /// Whether the options say so.
+    pub(super) budget_is_fixed: bool,
     /// Width of a finished row.
     pub(super) width: usize,
     pub(super) last_used: LastUsed,
@@ -45,6 +50,9 @@ pub(super) struct Worker {
 impl Worker {
     /// Works until it is stopped, unloaded, or forgotten by all.
     pub(super) fn run(mut self) {
+        if self.weights.backend.lanes() > 1 {
+            return lanes::run(self);
+        }
         let mut queue = Queue::default();
         while self.receive(&mut queue) {
             queue.drop_settled();
@@ -85,7 +93,8 @@ impl Worker {
         }
     }
 
-    fn wait(&mut self) -> Option<Command> {
+    /// Waits for a command; `None` to leave.
+    pub(super) fn wait(&mut self) -> Option<Command> {
         self.last_used.touch();
         loop {
             let patience = match (self.on_idle)() {
@@ -110,7 +119,10 @@ impl Worker {
         if batch.cancel.is_cancelled() {
             return;
         }
-        let error = match self.rows(batch) {
+        let install = |run: &mut (dyn FnMut() -> Result<Vec<f32>> + Send)| self.pool.install(run);
+        let result = rows(&self.weights, self.width, batch, install);
+        warn(&self.weights, queue, batch);
+        let error = match result {
             Ok((rows, width)) => return deliver(queue, batch, &rows, width),
             Err(error) => error,
         };
@@ -124,20 +136,34 @@ impl Worker {
             _ => fail(queue, batch, &error),
         }
     }
+}
 
-    /// One row a span, after the model's head.
-    fn rows(&self, batch: &Batch) -> Result<(Vec<f32>, usize)> {
-        let Weights { backend, head, .. } = &self.weights;
-        let rows = catch("computing", || self.pool.install(|| backend.run(&batch.packed, &batch.cancel)))?;
-        let (spans, width) = (batch.packed.spans.len(), backend.info().width);
-        check_rows(rows.len(), spans, width)?;
-        let (rows, width) = catch("computing the last layers", || head.apply(rows, width))?;
-        check_rows(rows.len(), spans, width)?;
-        if width != self.width {
-            let expected = self.width;
-            return Err(Error::internal(format!("The model gave vectors of width {width} in place of {expected}.")));
+/// One row a span, after the model's head. `how` calls the backend, which takes it where that is to run.
+pub(super) fn rows(
+    weights: &Weights,
+    expected: usize,
+    batch: &Batch,
+    how: impl FnOnce(&mut (dyn FnMut() -> Result<Vec<f32>> + Send)) -> Result<Vec<f32>>,
+) -> Result<(Vec<f32>, usize)> {
+    let Weights { backend, head, .. } = weights;
+    let rows = catch("computing", || how(&mut || backend.run(&batch.packed, &batch.cancel)))?;
+    let (spans, width) = (batch.packed.spans.len(), backend.info().width);
+    check_rows(rows.len(), spans, width)?;
+    let (rows, width) = catch("computing the last layers", || head.apply(rows, width))?;
+    check_rows(rows.len(), spans, width)?;
+    if width != expected {
+        return Err(Error::internal(format!("The model gave vectors of width {width} in place of {expected}.")));
+    }
+    Ok((rows, width))
+}
+
+/// Tells the backend's warnings to a call that it worked for.
+pub(super) fn warn(weights: &Weights, queue: &mut Queue, batch: &Batch) {
+    for message in weights.backend.notices() {
+        let mut calls = batch.items.iter().map(|item| item.call);
+        if let Some(call) = calls.next().and_then(|number| queue.get_mut(number)) {
+            call.reporter.send(Event::Notice { level: Level::Warn, message });
         }
-        Ok((rows, width))
     }
 }
 
@@ -150,7 +176,7 @@ fn check_rows(values: usize, rows: usize, width: usize) -> Result<()> {
 }
 
 /// Gives each call its rows; the calls that are complete leave the queue.
-fn deliver(queue: &mut Queue, batch: &Batch, rows: &[f32], width: usize) {
+pub(super) fn deliver(queue: &mut Queue, batch: &Batch, rows: &[f32], width: usize) {
     let mut rest = rows;
     for items in batch.items.chunk_by(|a, b| a.call == b.call) {
         let count: usize = items.iter().map(|item| item.rows as usize).sum();
@@ -173,7 +199,7 @@ fn deliver(queue: &mut Queue, batch: &Batch, rows: &[f32], width: usize) {
     }
 }
 
-fn fail(queue: &mut Queue, batch: &Batch, error: &Error) {
+pub(super) fn fail(queue: &mut Queue, batch: &Batch, error: &Error) {
     for items in batch.items.chunk_by(|a, b| a.call == b.call) {
         if let Some(call) = queue.remove(items[0].call) {
             call.settle.finish(Err(error.clone()));

@@ -266,7 +266,15 @@ pub(super) fn choose_backend(
             Err(Error::invalid_option("backend", message))
         }
         Some(BackendKind::Candle) => candle()?.ok_or_else(|| lacks("candle", "safetensors")),
-        Some(BackendKind::Onnx) => onnx()?.ok_or_else(|| lacks("onnx", "ONNX graph (onnx/model.onnx)")),
+        // Without an export the graph is written over the safetensors.
+        Some(BackendKind::Onnx) => match onnx()? {
+            Some(exported) => Ok(exported),
+            None => {
+                let found =
+                    candle()?.ok_or_else(|| lacks("onnx", "ONNX graph (onnx/model.onnx) and no safetensors"))?;
+                Ok((BackendKind::Onnx, found.1, found.2))
+            }
+        },
         None => match candle() {
             Ok(Some(found)) => Ok(found),
             Ok(None) => onnx()?.ok_or_else(|| weights::none(folder, transformer)),

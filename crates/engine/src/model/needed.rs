@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use super::describe::{Outline, choose_backend, outline};
 use super::folder::{Folder, read_value};
 use super::onnx_files::external_data;
-use super::{BackendKind, HeadModule, License, ModelOverrides, card, catalogue};
+use super::{Architecture, HeadModule, License, ModelOverrides, card, catalogue};
 use crate::error::Result;
 use crate::hub::{Located, Selection};
 
@@ -47,8 +47,8 @@ pub fn needed(located: &Located, files: &BTreeMap<&str, Option<u64>>, overrides:
         return Ok(Selection { files: names(folder, &chosen), later: likely_weights(files) });
     }
     let Outline { chain, config, .. } = outline(folder)?;
-    let (backend, _, weights) = choose_backend(folder, &chain, &config, overrides)?;
-    if backend == BackendKind::Onnx {
+    let (_, architecture, weights) = choose_backend(folder, &chain, &config, overrides)?;
+    if architecture == Architecture::Onnx {
         for graph in weights.iter().filter(|graph| !folder.is_to_come(graph)) {
             chosen.extend(external_data(graph)?);
         }

@@ -15,3 +15,4 @@ mod loading;
 mod memory;
 mod proto;
 mod support;
+mod written;

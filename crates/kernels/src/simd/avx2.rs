@@ -1,22 +1,36 @@
-//! Kernels for AVX2 and FMA: 16 registers of 8 values.
+//! Kernels for AVX2 and FMA: 16 registers of 8 values, of which the sums of six rows and half a panel are 12.
 
 use std::arch::x86_64::*;
 
-use super::{Epilogue, Kernel, Line, Place, STRIDE, Sums, check, check_int8, tiles};
-use crate::panels::{COLUMNS, LINES, Precision};
+use super::tile::{Arithmetic, tiles};
+use super::{Epilogue, Kernel, Place};
+use crate::panels::Precision;
+
+/// The kernel of an arithmetic. Few rows go with several panels: half of one has too few sums to hide the latency
+/// of a product.
+macro_rules! kernel {
+    ($features:literal, $arithmetic:ty: $($tiles:tt)*) => {
+        Kernel {
+            tiles: tiles!(#[target_feature(enable = $features)] $arithmetic: $($tiles)*),
+            wide: tiles!(#[target_feature(enable = $features)] $arithmetic: 1(2, 8) 2(2, 4)),
+            encode,
+            finish,
+            words: <$arithmetic as Arithmetic>::WORDS,
+        }
+    };
+}
 
 pub(super) fn kernel(precision: Precision) -> Kernel {
-    let (tiles, words) = match precision {
-        Precision::F32 => (tiles!(f32_tile: 1 2 3 4 5 6), 1),
-        Precision::Bf16 => (tiles!(bf16_tile: 1 2 3 4 5 6), 2),
-        Precision::Int8 => (tiles!(int8_tile: 1 2 3 4), 1),
-    };
-    Kernel { tiles, encode, accumulate, finish, words }
+    match precision {
+        Precision::F32 => kernel!("avx2,fma", F32: 1(1, 4) 2(1, 4) 3(1, 2) 4(1, 2) 5(1, 2) 6(1, 2)),
+        Precision::Bf16 => kernel!("avx2,fma", Widened: 1(1, 4) 2(1, 4) 3(1, 2) 4(1, 2) 5(1, 2) 6(1, 2)),
+        Precision::Int8 => kernel!("avx2,fma", Int8: 1(1, 2) 2(1, 2) 3(1, 2) 4(1, 2)),
+    }
 }
 
 /// Products of 8-bit integers, four at a time.
 pub(super) fn kernel_vnni() -> Kernel {
-    Kernel { tiles: tiles!(vnni_tile: 1 2 3 4 5 6), encode, accumulate, finish, words: 1 }
+    kernel!("avx2,fma,avxvnni", Vnni: 1(1, 4) 2(1, 4) 3(1, 2) 4(1, 2) 5(1, 2) 6(1, 2))
 }
 
 #[target_feature(enable = "avx2,fma")]
@@ -24,173 +38,212 @@ fn encode(values: &[f32], words: &mut [u32]) {
     super::encode_f32(values, words);
 }
 
-/// Written out, as that for AVX-512.
 #[target_feature(enable = "avx2,fma")]
-fn accumulate(total: &mut Sums, sums: &Sums, scales: &[f32], add: bool) {
-    for ((total, sums), scale) in total.0.iter_mut().zip(&sums.0).zip(scales) {
-        let scale = _mm256_set1_ps(*scale);
-        for part in 0..COLUMNS / 8 {
-            // SAFETY: a row of sums has four registers.
-            unsafe {
-                let (total, sums) = (total.as_mut_ptr().add(8 * part), sums.as_ptr().add(8 * part));
-                let sums = _mm256_loadu_ps(sums);
-                let sums = match add {
-                    true => _mm256_fmadd_ps(sums, scale, _mm256_loadu_ps(total)),
-                    false => _mm256_mul_ps(sums, scale),
-                };
-                _mm256_storeu_ps(total, sums);
-            }
-        }
-    }
-}
-
-#[target_feature(enable = "avx2,fma")]
-fn finish(sums: &Sums, place: &mut Place<'_, '_>, epilogue: &Epilogue<'_>) {
+fn finish(sums: &[[f32; 32]], place: &mut Place<'_, '_>, epilogue: &Epilogue<'_>) {
     epilogue.apply(sums, place);
 }
 
-/// Half a panel at a time: the sums of six rows are 12 registers.
-#[target_feature(enable = "avx2,fma")]
-fn f32_tile<const ROWS: usize>(activations: &[u32], weights: &[Line], sums: &mut Sums) {
-    let steps = check(activations, weights, ROWS, 1);
-    let a = activations.as_ptr().cast::<f32>();
-    let w = weights.as_ptr().cast::<f32>();
-    for half in 0..LINES {
-        let mut acc = [[_mm256_setzero_ps(); 2]; ROWS];
-        for step in 0..steps {
-            // SAFETY: `check` found `steps` steps of COLUMNS words in `weights`, and as many words in each
-            // of ROWS rows of `activations`.
-            unsafe {
-                let w = w.add(step * COLUMNS + half * 16);
-                let w = [_mm256_load_ps(w), _mm256_load_ps(w.add(8))];
-                for (row, acc) in acc.iter_mut().enumerate() {
-                    let x = _mm256_broadcast_ss(&*a.add(row * STRIDE + step));
-                    acc[0] = _mm256_fmadd_ps(x, w[0], acc[0]);
-                    acc[1] = _mm256_fmadd_ps(x, w[1], acc[1]);
-                }
-            }
-        }
-        store(&acc, half, sums);
+/// # Safety
+/// As [`Arithmetic::store`].
+#[inline(always)]
+unsafe fn store(sums: __m256, to: *mut f32, add: bool) {
+    // SAFETY: the preconditions.
+    unsafe {
+        let sums = if add { _mm256_add_ps(sums, _mm256_load_ps(to)) } else { sums };
+        _mm256_store_ps(to, sums);
     }
 }
 
-/// Weights are widened to f32, and activations are f32.
-#[target_feature(enable = "avx2,fma")]
-fn bf16_tile<const ROWS: usize>(activations: &[u32], weights: &[Line], sums: &mut Sums) {
-    let steps = check(activations, weights, ROWS, 2);
-    let a = activations.as_ptr().cast::<f32>();
-    let w = weights.as_ptr().cast::<u32>();
-    let upper = _mm256_set1_epi32(0xffff_0000_u32.cast_signed());
-    for half in 0..LINES {
-        let mut acc = [[_mm256_setzero_ps(); 2]; ROWS];
-        for step in 0..steps {
-            // SAFETY: as in `f32_tile`, with two words of activations a step.
-            unsafe {
-                let w = w.add(step * COLUMNS + half * 16).cast::<__m256i>();
-                let pairs = [_mm256_load_si256(w), _mm256_load_si256(w.add(1))];
-                let first = pairs.map(|pair| _mm256_castsi256_ps(_mm256_slli_epi32::<16>(pair)));
-                for (row, acc) in acc.iter_mut().enumerate() {
-                    let x = _mm256_broadcast_ss(&*a.add(row * STRIDE + 2 * step));
-                    acc[0] = _mm256_fmadd_ps(x, first[0], acc[0]);
-                    acc[1] = _mm256_fmadd_ps(x, first[1], acc[1]);
-                }
-                let second = pairs.map(|pair| _mm256_castsi256_ps(_mm256_and_si256(pair, upper)));
-                for (row, acc) in acc.iter_mut().enumerate() {
-                    let x = _mm256_broadcast_ss(&*a.add(row * STRIDE + 2 * step + 1));
-                    acc[0] = _mm256_fmadd_ps(x, second[0], acc[0]);
-                    acc[1] = _mm256_fmadd_ps(x, second[1], acc[1]);
-                }
-            }
-        }
-        store(&acc, half, sums);
+/// # Safety
+/// As [`Arithmetic::store`].
+#[inline(always)]
+unsafe fn store_integers(sums: __m256i, to: *mut f32, scale: f32, add: bool) {
+    // SAFETY: the preconditions.
+    unsafe {
+        let (sums, scale) = (_mm256_cvtepi32_ps(sums), _mm256_set1_ps(scale));
+        let sums = match add {
+            true => _mm256_fmadd_ps(sums, scale, _mm256_load_ps(to)),
+            false => _mm256_mul_ps(sums, scale),
+        };
+        _mm256_store_ps(to, sums);
     }
 }
 
-#[target_feature(enable = "avx2,fma,avxvnni")]
-fn vnni_tile<const ROWS: usize>(activations: &[u32], weights: &[Line], sums: &mut Sums) {
-    let steps = check_int8(activations, weights, ROWS);
-    let a = activations.as_ptr().cast::<i32>();
-    let w = weights[LINES..].as_ptr().cast::<u32>();
-    for half in 0..LINES {
-        let mut acc = [begin(weights, half); ROWS];
-        for step in 0..steps {
-            // SAFETY: as in `f32_tile`, by `check_int8`.
-            unsafe {
-                let w = w.add(step * COLUMNS + half * 16).cast::<__m256i>();
-                let w = [_mm256_load_si256(w), _mm256_load_si256(w.add(1))];
-                for (row, acc) in acc.iter_mut().enumerate() {
-                    let x = _mm256_set1_epi32(*a.add(row * STRIDE + step));
-                    acc[0] = _mm256_dpbusd_avx_epi32(acc[0], x, w[0]);
-                    acc[1] = _mm256_dpbusd_avx_epi32(acc[1], x, w[1]);
-                }
-            }
+struct F32;
+
+impl Arithmetic for F32 {
+    type Sums = __m256;
+    type Weights = __m256;
+    type Activation = __m256;
+    const LANES: usize = 8;
+
+    #[inline(always)]
+    unsafe fn begin(_: *const u32) -> __m256 {
+        // SAFETY: the preconditions of the trait, here and in all methods below.
+        unsafe { _mm256_setzero_ps() }
+    }
+
+    #[inline(always)]
+    unsafe fn weights(words: *const u32, _: usize) -> __m256 {
+        // SAFETY: as above.
+        unsafe { _mm256_load_ps(words.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn activation(word: *const u32) -> __m256 {
+        // SAFETY: as above.
+        unsafe { _mm256_broadcast_ss(&*word.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn multiply(sums: __m256, activation: __m256, weights: __m256) -> __m256 {
+        // SAFETY: as above.
+        unsafe { _mm256_fmadd_ps(activation, weights, sums) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(sums: __m256, to: *mut f32, _: f32, add: bool) {
+        // SAFETY: as above.
+        unsafe { store(sums, to, add) }
+    }
+}
+
+/// Weights in bf16 are widened to f32, and activations are f32: for CPUs without products of bf16.
+struct Widened;
+
+impl Arithmetic for Widened {
+    type Sums = __m256;
+    type Weights = __m256;
+    type Activation = __m256;
+    const LANES: usize = 8;
+    const WORDS: usize = 2;
+
+    #[inline(always)]
+    unsafe fn begin(words: *const u32) -> __m256 {
+        // SAFETY: the preconditions of the trait, here and in all methods below.
+        unsafe { F32::begin(words) }
+    }
+
+    #[inline(always)]
+    unsafe fn weights(words: *const u32, part: usize) -> __m256 {
+        // SAFETY: as above.
+        unsafe {
+            let pairs = _mm256_load_si256(words.cast());
+            _mm256_castsi256_ps(match part {
+                0 => _mm256_slli_epi32::<16>(pairs),
+                _ => _mm256_and_si256(pairs, _mm256_set1_epi32(0xffff_0000_u32.cast_signed())),
+            })
         }
-        store_integers(&acc, half, sums);
+    }
+
+    #[inline(always)]
+    unsafe fn activation(word: *const u32) -> __m256 {
+        // SAFETY: as above.
+        unsafe { F32::activation(word) }
+    }
+
+    #[inline(always)]
+    unsafe fn multiply(sums: __m256, activation: __m256, weights: __m256) -> __m256 {
+        // SAFETY: as above.
+        unsafe { F32::multiply(sums, activation, weights) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(sums: __m256, to: *mut f32, _: f32, add: bool) {
+        // SAFETY: as above.
+        unsafe { store(sums, to, add) }
+    }
+}
+
+struct Vnni;
+
+impl Arithmetic for Vnni {
+    type Sums = __m256i;
+    type Weights = __m256i;
+    type Activation = __m256i;
+    const LANES: usize = 8;
+    const BLOCKS: bool = true;
+
+    #[inline(always)]
+    unsafe fn begin(words: *const u32) -> __m256i {
+        // SAFETY: the preconditions of the trait, here and in all methods below.
+        unsafe { _mm256_load_si256(words.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn weights(words: *const u32, _: usize) -> __m256i {
+        // SAFETY: as above.
+        unsafe { _mm256_load_si256(words.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn activation(word: *const u32) -> __m256i {
+        // SAFETY: as above.
+        unsafe { _mm256_set1_epi32((*word).cast_signed()) }
+    }
+
+    #[inline(always)]
+    unsafe fn multiply(sums: __m256i, activation: __m256i, weights: __m256i) -> __m256i {
+        // SAFETY: as above.
+        unsafe { _mm256_dpbusd_avx_epi32(sums, activation, weights) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(sums: __m256i, to: *mut f32, scale: f32, add: bool) {
+        // SAFETY: as above.
+        unsafe { store_integers(sums, to, scale, add) }
     }
 }
 
 /// Bytes are widened to 16 bits, the even and the odd ones apart: products of pairs of bytes in 16 bits, which
 /// this CPU has, overflow.
-#[target_feature(enable = "avx2,fma")]
-fn int8_tile<const ROWS: usize>(activations: &[u32], weights: &[Line], sums: &mut Sums) {
-    let steps = check_int8(activations, weights, ROWS);
-    let a = activations.as_ptr().cast::<i32>();
-    let w = weights[LINES..].as_ptr().cast::<u32>();
-    let low = _mm256_set1_epi16(0x00ff);
-    for half in 0..LINES {
-        let mut acc = [begin(weights, half); ROWS];
-        for step in 0..steps {
-            // SAFETY: as in `f32_tile`, by `check_int8`.
-            unsafe {
-                let w = w.add(step * COLUMNS + half * 16).cast::<__m256i>();
-                let w = [_mm256_load_si256(w), _mm256_load_si256(w.add(1))];
-                let even = w.map(|w| _mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(w)));
-                let odd = w.map(|w| _mm256_srai_epi16::<8>(w));
-                for (row, acc) in acc.iter_mut().enumerate() {
-                    let x = _mm256_set1_epi32(*a.add(row * STRIDE + step));
-                    let (x, y) = (_mm256_and_si256(x, low), _mm256_srli_epi16::<8>(x));
-                    for ((acc, even), odd) in acc.iter_mut().zip(even).zip(odd) {
-                        let products = _mm256_add_epi32(_mm256_madd_epi16(x, even), _mm256_madd_epi16(y, odd));
-                        *acc = _mm256_add_epi32(*acc, products);
-                    }
-                }
-            }
-        }
-        store_integers(&acc, half, sums);
+struct Int8;
+
+impl Arithmetic for Int8 {
+    type Sums = __m256i;
+    /// Even and odd.
+    type Weights = [__m256i; 2];
+    type Activation = [__m256i; 2];
+    const LANES: usize = 8;
+    const BLOCKS: bool = true;
+
+    #[inline(always)]
+    unsafe fn begin(words: *const u32) -> __m256i {
+        // SAFETY: the preconditions of the trait, here and in all methods below.
+        unsafe { _mm256_load_si256(words.cast()) }
     }
-}
 
-/// What the sums of a block of int8 begin with.
-#[inline]
-#[target_feature(enable = "avx2,fma")]
-fn begin(weights: &[Line], half: usize) -> [__m256i; 2] {
-    let words = &weights[half].0;
-    // SAFETY: half a line is as long as a register, and aligned.
-    [&words[..8], &words[8..]].map(|words| unsafe { _mm256_load_si256(words.as_ptr().cast()) })
-}
-
-#[inline]
-#[target_feature(enable = "avx2,fma")]
-fn store<const ROWS: usize>(acc: &[[__m256; 2]; ROWS], half: usize, sums: &mut Sums) {
-    for (sums, acc) in sums.0.iter_mut().zip(acc) {
-        let sums = sums[half * 16..][..16].as_mut_ptr();
-        // SAFETY: the slice above has 16 values.
+    #[inline(always)]
+    unsafe fn weights(words: *const u32, _: usize) -> [__m256i; 2] {
+        // SAFETY: as above.
         unsafe {
-            _mm256_storeu_ps(sums, acc[0]);
-            _mm256_storeu_ps(sums.add(8), acc[1]);
+            let bytes = _mm256_load_si256(words.cast());
+            [_mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(bytes)), _mm256_srai_epi16::<8>(bytes)]
         }
     }
-}
 
-#[inline]
-#[target_feature(enable = "avx2,fma")]
-fn store_integers<const ROWS: usize>(acc: &[[__m256i; 2]; ROWS], half: usize, sums: &mut Sums) {
-    for (sums, acc) in sums.0.iter_mut().zip(acc) {
-        let sums = sums[half * 16..][..16].as_mut_ptr();
-        // SAFETY: as in `store`.
+    #[inline(always)]
+    unsafe fn activation(word: *const u32) -> [__m256i; 2] {
+        // SAFETY: as above.
         unsafe {
-            _mm256_storeu_ps(sums, _mm256_cvtepi32_ps(acc[0]));
-            _mm256_storeu_ps(sums.add(8), _mm256_cvtepi32_ps(acc[1]));
+            let bytes = _mm256_set1_epi32((*word).cast_signed());
+            [_mm256_and_si256(bytes, _mm256_set1_epi16(0x00ff)), _mm256_srli_epi16::<8>(bytes)]
         }
+    }
+
+    #[inline(always)]
+    unsafe fn multiply(sums: __m256i, activation: [__m256i; 2], weights: [__m256i; 2]) -> __m256i {
+        // SAFETY: as above.
+        unsafe {
+            let even = _mm256_madd_epi16(activation[0], weights[0]);
+            let odd = _mm256_madd_epi16(activation[1], weights[1]);
+            _mm256_add_epi32(sums, _mm256_add_epi32(even, odd))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store(sums: __m256i, to: *mut f32, scale: f32, add: bool) {
+        // SAFETY: as above.
+        unsafe { store_integers(sums, to, scale, add) }
     }
 }

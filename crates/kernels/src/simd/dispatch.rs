@@ -8,6 +8,9 @@ use crate::isa::{Isa, Level};
 pub(crate) fn dispatch<R>(isa: Isa, f: impl FnOnce() -> R) -> R {
     match isa.level() {
         Level::Portable => f(),
+        // Every CPU of the target has NEON.
+        #[cfg(target_arch = "aarch64")]
+        Level::Neon | Level::NeonDot | Level::NeonBf16 => f(),
         // SAFETY: an `Isa` exists only if the CPU has its instructions; so for those below.
         #[cfg(target_arch = "x86_64")]
         Level::Avx2 | Level::AvxVnni => unsafe { avx2(f) },

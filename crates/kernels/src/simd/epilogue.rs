@@ -1,6 +1,6 @@
 //! What happens to sums on their way from registers to the output. No `unsafe` code.
 
-use super::{Place, Sums};
+use super::Place;
 use crate::linear::Activation;
 use crate::math;
 use crate::panels::COLUMNS;
@@ -27,16 +27,21 @@ pub(crate) enum Function {
 impl Epilogue<'_> {
     /// [`super::Finish`], compiled again for each kernel.
     #[inline(always)]
-    pub(super) fn apply(&self, sums: &Sums, place: &mut Place<'_, '_>) {
+    pub(super) fn apply(&self, sums: &[[f32; COLUMNS]], place: &mut Place<'_, '_>) {
         match self.function {
-            Function::Gated => self.rows(sums, place, |values, out| {
-                let (gates, others) = values.split_at(COLUMNS / 2);
-                let mut results = [0f32; COLUMNS / 2];
-                for ((result, gate), other) in results.iter_mut().zip(gates).zip(others) {
-                    *result = math::silu(*gate) * other;
-                }
-                write(&results, out, self.add);
-            }),
+            Function::Gated => self.rows(
+                sums,
+                place,
+                #[inline(always)]
+                |values, out| {
+                    let (gates, others) = values.split_at(COLUMNS / 2);
+                    let mut results = [0f32; COLUMNS / 2];
+                    for ((result, gate), other) in results.iter_mut().zip(gates).zip(others) {
+                        *result = math::silu(*gate) * other;
+                    }
+                    write(&results, out, self.add);
+                },
+            ),
             Function::Of(Activation::Identity) => self.each(sums, place, |x| x),
             Function::Of(Activation::Gelu) => self.each(sums, place, math::gelu),
             Function::Of(Activation::GeluTanh) => self.each(sums, place, math::gelu_tanh),
@@ -48,19 +53,26 @@ impl Epilogue<'_> {
     }
 
     #[inline(always)]
-    fn each(&self, sums: &Sums, place: &mut Place<'_, '_>, f: impl Fn(f32) -> f32) {
+    fn each(&self, sums: &[[f32; COLUMNS]], place: &mut Place<'_, '_>, f: impl Fn(f32) -> f32) {
         self.rows(
             sums,
             place,
             #[inline(always)]
-            |values, out| write(&values.map(|value| f(value)), out, self.add),
+            |mut values, out| {
+                // Not `map` of the array: it is a call, compiled for other instructions than these, and what it
+                // stores in small pieces is waited for when it is loaded as a whole.
+                for value in &mut values {
+                    *value = f(*value);
+                }
+                write(&values, out, self.add);
+            },
         );
     }
 
     /// Hands each row on, multiplied and with its bias.
     #[inline(always)]
-    fn rows(&self, sums: &Sums, place: &mut Place<'_, '_>, f: impl Fn([f32; COLUMNS], &mut [f32])) {
-        for (sums, row) in sums.0.iter().zip(place.rows.clone()) {
+    fn rows(&self, sums: &[[f32; COLUMNS]], place: &mut Place<'_, '_>, f: impl Fn([f32; COLUMNS], &mut [f32])) {
+        for (sums, row) in sums.iter().zip(place.rows.clone()) {
             let mut values = *sums;
             if let Some(scales) = self.scales {
                 values.iter_mut().zip(scales).for_each(|(value, scale)| *value *= scale);

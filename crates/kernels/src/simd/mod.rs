@@ -10,8 +10,11 @@ mod avx2;
 mod avx512;
 mod dispatch;
 mod epilogue;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod portable;
 mod region;
+mod tile;
 mod words;
 
 use std::ops::Range;
@@ -19,10 +22,12 @@ use std::ops::Range;
 pub(crate) use dispatch::dispatch;
 pub(crate) use epilogue::{Epilogue, Function};
 pub(crate) use region::{Region, regions};
-pub(crate) use words::{Line, floats, floats_mut, words_mut};
+pub(crate) use tile::Operands;
+pub(crate) use words::{Line, floats, floats_mut, words, words_mut};
 
 use crate::isa::{Isa, Level};
 use crate::panels::{COLUMNS, LINES, Precision};
+use tile::Tile;
 
 /// Words from one row of activations to the next. Not a multiple of 4096 bytes: the rows of a tile would
 /// fall on the same lines of the L1 cache.
@@ -41,6 +46,11 @@ impl Sums {
     pub(crate) fn row(&self, row: usize) -> &[f32; COLUMNS] {
         &self.0[row]
     }
+
+    /// The sums of one panel of a tile of `rows` rows.
+    pub(crate) fn panel(&self, panel: usize, rows: usize) -> &[[f32; COLUMNS]] {
+        &self.0[panel * rows..][..rows]
+    }
 }
 
 impl Default for Sums {
@@ -49,30 +59,17 @@ impl Default for Sums {
     }
 }
 
-/// `sums = activations · weights`, for as many rows as the function is made for. Activations are rows
-/// [`STRIDE`] words apart, weights [`LINES`] lines a step.
-///
-/// # Safety
-/// The CPU has the instructions of the kernel. Panics if an argument is too short.
-type Tile = unsafe fn(activations: &[u32], weights: &[Line], sums: &mut Sums);
-
 /// Activations as the kernel reads them; what is missing at the end is zero.
 ///
 /// # Safety
 /// The CPU has the instructions of the kernel. Panics if `words` cannot hold the values.
 type Encode = unsafe fn(values: &[f32], words: &mut [u32]);
 
-/// `total = sums · scales`, or `total += …`; there is a scale for each row that counts.
+/// Brings `sums`, which are those of the rows and columns of `place`, to the output.
 ///
 /// # Safety
 /// The CPU has the instructions of the kernel.
-type Accumulate = unsafe fn(total: &mut Sums, sums: &Sums, scales: &[f32], add: bool);
-
-/// Brings `sums`, which are those of the first rows and columns of `place`, to the output.
-///
-/// # Safety
-/// The CPU has the instructions of the kernel.
-type Finish = unsafe fn(sums: &Sums, place: &mut Place<'_, '_>, epilogue: &Epilogue<'_>);
+type Finish = unsafe fn(sums: &[[f32; COLUMNS]], place: &mut Place<'_, '_>, epilogue: &Epilogue<'_>);
 
 /// Some rows and columns of a region.
 pub(crate) struct Place<'a, 'b> {
@@ -84,28 +81,25 @@ pub(crate) struct Place<'a, 'b> {
 /// The functions for one [`Isa`] and one [`Precision`].
 #[derive(Clone, Copy)]
 pub(crate) struct Kernel {
-    /// By the number of rows, from one.
-    tiles: &'static [Tile],
+    /// For one panel, by the number of rows, from one.
+    tiles: &'static [(usize, Tile)],
+    /// For several panels at once, by the number of rows, from one.
+    wide: &'static [(usize, Tile)],
     encode: Encode,
-    accumulate: Accumulate,
     finish: Finish,
     words: usize,
 }
-
-/// A table of tile functions for 1, 2, … rows.
-macro_rules! tiles {
-    ($tile:ident: $($rows:literal)*) => {{
-        const TILES: &[$crate::simd::Tile] = &[$($tile::<$rows>),*];
-        TILES
-    }};
-}
-#[cfg_attr(not(target_arch = "x86_64"), expect(unused_imports))]
-use tiles;
 
 impl Kernel {
     pub(crate) fn new(isa: Isa, precision: Precision) -> Self {
         match (isa.level(), precision) {
             (Level::Portable, precision) => portable::kernel(precision),
+            #[cfg(target_arch = "aarch64")]
+            (Level::NeonBf16, Precision::Bf16) => neon::kernel_bf16(),
+            #[cfg(target_arch = "aarch64")]
+            (Level::NeonDot | Level::NeonBf16, Precision::Int8) => neon::kernel_dot(),
+            #[cfg(target_arch = "aarch64")]
+            (Level::Neon | Level::NeonDot | Level::NeonBf16, precision) => neon::kernel(precision),
             #[cfg(target_arch = "x86_64")]
             (Level::AvxVnni, Precision::Int8) => avx2::kernel_vnni(),
             #[cfg(target_arch = "x86_64")]
@@ -129,48 +123,44 @@ impl Kernel {
         self.words
     }
 
-    /// See [`Tile`]; `activations` starts at the first row.
-    pub(crate) fn tile(&self, activations: &[Line], rows: usize, weights: &[Line], sums: &mut Sums) {
+    /// Panels that these rows are multiplied with at once.
+    pub(crate) fn panels(&self, rows: usize) -> usize {
+        self.wide.get(rows - 1).map_or(1, |(panels, _)| *panels)
+    }
+
+    /// See [`Tile`], for `rows` rows and one panel, or [`Kernel::panels`].
+    pub(crate) fn multiply(&self, rows: usize, panels: usize, operands: &Operands<'_>, sums: &mut Sums) {
+        let (made_for, tile) = if panels == 1 { self.tiles[rows - 1] } else { self.wide[rows - 1] };
+        assert!(panels == made_for, "{panels} panels, not {made_for}");
         // SAFETY: `self` was made from an `Isa`, so the CPU has the instructions.
-        unsafe { self.tiles[rows - 1](words::words(activations), weights, sums) }
+        unsafe { tile(operands, sums) }
+    }
+
+    /// One panel of floats, all of it; `activations` starts at the first row.
+    pub(crate) fn tile(&self, activations: &[Line], rows: usize, weights: &[Line], sums: &mut Sums) {
+        let operands = Operands {
+            activations: words(activations),
+            weights,
+            apart: 0,
+            steps: weights.len() / LINES,
+            scales: &[],
+            scales_apart: 0,
+            add: false,
+        };
+        self.multiply(rows, 1, &operands, sums);
     }
 
     /// See [`Encode`].
     pub(crate) fn encode(&self, values: &[f32], words: &mut [u32]) {
-        // SAFETY: as in `tile`.
+        // SAFETY: as in `multiply`.
         unsafe { (self.encode)(values, words) }
     }
 
-    /// See [`Accumulate`].
-    pub(crate) fn accumulate(&self, total: &mut Sums, sums: &Sums, scales: &[f32], add: bool) {
-        // SAFETY: as in `tile`.
-        unsafe { (self.accumulate)(total, sums, scales, add) }
-    }
-
     /// See [`Finish`].
-    pub(crate) fn finish(&self, sums: &Sums, mut place: Place<'_, '_>, epilogue: &Epilogue<'_>) {
-        // SAFETY: as in `tile`.
+    pub(crate) fn finish(&self, sums: &[[f32; COLUMNS]], mut place: Place<'_, '_>, epilogue: &Epilogue<'_>) {
+        // SAFETY: as in `multiply`.
         unsafe { (self.finish)(sums, &mut place, epilogue) }
     }
-}
-
-/// Checks that a tile function may read what its arguments promise: the only thing that stands between
-/// safe callers and its pointers.
-#[inline(always)]
-fn check(activations: &[u32], weights: &[Line], rows: usize, words: usize) -> usize {
-    let steps = weights.len() / LINES;
-    assert!(steps * words <= STRIDE, "a block is longer than a row of activations");
-    assert!((rows - 1) * STRIDE + steps * words <= activations.len(), "too few activations");
-    assert!(rows <= MOST_ROWS, "no room for the sums");
-    steps
-}
-
-/// As [`check`], for panels of int8: what the sums begin with stands before the weights.
-#[inline(always)]
-fn check_int8(activations: &[u32], weights: &[Line], rows: usize) -> usize {
-    let begin = weights.first_chunk::<LINES>().is_some();
-    assert!(begin, "a block of int8 without what its sums begin with");
-    check(activations, &weights[LINES..], rows, 1)
 }
 
 /// [`Encode`] for kernels that multiply in f32, compiled again for each.

@@ -1,27 +1,31 @@
-//! Kernels that the compiler vectorises for what every CPU of the target has. No `unsafe` code.
+//! Kernels that the compiler vectorises for what every CPU of the target has: the sums of four rows and half a
+//! panel are 16 registers of four.
 
-use super::{Epilogue, Kernel, Place, STRIDE, Sums, check, check_int8, encode_f32, tiles};
-use crate::panels::{LINES, Precision};
-use crate::simd::Line;
+use super::tile::{Arithmetic, tiles};
+use super::{Epilogue, Kernel, Place, encode_f32};
+use crate::panels::Precision;
 
-pub(super) fn kernel(precision: Precision) -> Kernel {
-    let (tiles, words) = match precision {
-        Precision::F32 => (tiles!(f32_tile: 1 2 3 4), 1),
-        Precision::Bf16 => (tiles!(bf16_tile: 1 2 3 4), 2),
-        Precision::Int8 => (tiles!(int8_tile: 1 2 3 4), 1),
+macro_rules! kernel {
+    ($arithmetic:ty) => {
+        Kernel {
+            tiles: tiles!($arithmetic: 1(1, 4) 2(1, 4) 3(1, 4) 4(1, 4)),
+            wide: &[],
+            encode: encode_f32,
+            finish,
+            words: <$arithmetic as Arithmetic>::WORDS,
+        }
     };
-    Kernel { tiles, encode: encode_f32, accumulate, finish, words }
 }
 
-fn accumulate(total: &mut Sums, sums: &Sums, scales: &[f32], add: bool) {
-    for ((total, sums), scale) in total.0.iter_mut().zip(&sums.0).zip(scales) {
-        for (total, sum) in total.iter_mut().zip(sums) {
-            *total = if add { mul_add(*sum, *scale, *total) } else { sum * scale };
-        }
+pub(super) fn kernel(precision: Precision) -> Kernel {
+    match precision {
+        Precision::F32 => kernel!(F32),
+        Precision::Bf16 => kernel!(Widened),
+        Precision::Int8 => kernel!(Int8),
     }
 }
 
-fn finish(sums: &Sums, place: &mut Place<'_, '_>, epilogue: &Epilogue<'_>) {
+fn finish(sums: &[[f32; 32]], place: &mut Place<'_, '_>, epilogue: &Epilogue<'_>) {
     epilogue.apply(sums, place);
 }
 
@@ -32,68 +36,154 @@ fn mul_add(a: f32, b: f32, c: f32) -> f32 {
     if cfg!(any(target_arch = "aarch64", target_feature = "fma")) { a.mul_add(b, c) } else { a * b + c }
 }
 
-/// A line (half a step) at a time, so that the sums of four rows are 16 registers of four.
-fn f32_tile<const ROWS: usize>(activations: &[u32], weights: &[Line], sums: &mut Sums) {
-    let steps = check(activations, weights, ROWS, 1);
-    let rows: [&[u32]; ROWS] = std::array::from_fn(|row| &activations[row * STRIDE..][..steps]);
-    for half in 0..LINES {
-        let mut acc = [[0f32; 16]; ROWS];
-        for step in 0..steps {
-            let weights = weights[step * LINES + half].0.map(f32::from_bits);
-            for (acc, row) in acc.iter_mut().zip(rows) {
-                let x = f32::from_bits(row[step]);
-                for (acc, weight) in acc.iter_mut().zip(weights) {
-                    *acc = mul_add(x, weight, *acc);
-                }
-            }
-        }
-        for (sums, acc) in sums.0.iter_mut().zip(acc) {
-            sums[half * 16..][..16].copy_from_slice(&acc);
-        }
+/// Columns of a register.
+const LANES: usize = 4;
+
+/// Four words.
+///
+/// # Safety
+/// They may be read, aligned to as many.
+#[inline(always)]
+unsafe fn load(words: *const u32) -> [u32; LANES] {
+    // SAFETY: the precondition.
+    unsafe { *words.cast() }
+}
+
+/// # Safety
+/// As [`Arithmetic::store`].
+#[inline(always)]
+unsafe fn store(sums: [f32; LANES], to: *mut f32, scale: Option<f32>, add: bool) {
+    // SAFETY: the preconditions.
+    let to = unsafe { &mut *to.cast::<[f32; LANES]>() };
+    for (to, sum) in to.iter_mut().zip(sums) {
+        *to = match (scale, add) {
+            (None, false) => sum,
+            (None, true) => sum + *to,
+            (Some(scale), false) => sum * scale,
+            (Some(scale), true) => mul_add(sum, scale, *to),
+        };
     }
 }
 
-/// Weights are widened to f32, and activations are f32.
-fn bf16_tile<const ROWS: usize>(activations: &[u32], weights: &[Line], sums: &mut Sums) {
-    let steps = check(activations, weights, ROWS, 2);
-    let rows: [&[u32]; ROWS] = std::array::from_fn(|row| &activations[row * STRIDE..][..2 * steps]);
-    for half in 0..LINES {
-        let mut acc = [[0f32; 16]; ROWS];
-        for step in 0..steps {
-            let pairs = weights[step * LINES + half].0;
-            let first = pairs.map(|pair| f32::from_bits(pair << 16));
-            let second = pairs.map(|pair| f32::from_bits(pair & 0xffff_0000));
-            for (acc, row) in acc.iter_mut().zip(rows) {
-                let (x, y) = (f32::from_bits(row[2 * step]), f32::from_bits(row[2 * step + 1]));
-                for ((acc, first), second) in acc.iter_mut().zip(first).zip(second) {
-                    *acc = mul_add(y, second, mul_add(x, first, *acc));
-                }
-            }
-        }
-        for (sums, acc) in sums.0.iter_mut().zip(acc) {
-            sums[half * 16..][..16].copy_from_slice(&acc);
-        }
+struct F32;
+
+impl Arithmetic for F32 {
+    type Sums = [f32; LANES];
+    type Weights = [f32; LANES];
+    type Activation = f32;
+    const LANES: usize = LANES;
+
+    #[inline(always)]
+    unsafe fn begin(_: *const u32) -> Self::Sums {
+        [0.0; LANES]
+    }
+
+    #[inline(always)]
+    unsafe fn weights(words: *const u32, _: usize) -> Self::Weights {
+        // SAFETY: the preconditions of the trait, here and in all methods below.
+        unsafe { load(words) }.map(f32::from_bits)
+    }
+
+    #[inline(always)]
+    unsafe fn activation(word: *const u32) -> f32 {
+        // SAFETY: as above.
+        f32::from_bits(unsafe { *word })
+    }
+
+    #[inline(always)]
+    unsafe fn multiply(sums: Self::Sums, activation: f32, weights: Self::Weights) -> Self::Sums {
+        std::array::from_fn(|lane| mul_add(activation, weights[lane], sums[lane]))
+    }
+
+    #[inline(always)]
+    unsafe fn store(sums: Self::Sums, to: *mut f32, _: f32, add: bool) {
+        // SAFETY: as above.
+        unsafe { store(sums, to, None, add) }
+    }
+}
+
+/// Weights in bf16 are widened to f32, and activations are f32.
+struct Widened;
+
+impl Arithmetic for Widened {
+    type Sums = [f32; LANES];
+    type Weights = [f32; LANES];
+    type Activation = f32;
+    const LANES: usize = LANES;
+    const WORDS: usize = 2;
+
+    #[inline(always)]
+    unsafe fn begin(_: *const u32) -> Self::Sums {
+        [0.0; LANES]
+    }
+
+    #[inline(always)]
+    unsafe fn weights(words: *const u32, part: usize) -> Self::Weights {
+        // SAFETY: the preconditions of the trait, here and in all methods below.
+        let pairs = unsafe { load(words) };
+        pairs.map(|pair| f32::from_bits(if part == 0 { pair << 16 } else { pair & 0xffff_0000 }))
+    }
+
+    #[inline(always)]
+    unsafe fn activation(word: *const u32) -> f32 {
+        // SAFETY: as above.
+        f32::from_bits(unsafe { *word })
+    }
+
+    #[inline(always)]
+    unsafe fn multiply(sums: Self::Sums, activation: f32, weights: Self::Weights) -> Self::Sums {
+        std::array::from_fn(|lane| mul_add(activation, weights[lane], sums[lane]))
+    }
+
+    #[inline(always)]
+    unsafe fn store(sums: Self::Sums, to: *mut f32, _: f32, add: bool) {
+        // SAFETY: as above.
+        unsafe { store(sums, to, None, add) }
     }
 }
 
 /// Products of bytes, in 32 bits.
-fn int8_tile<const ROWS: usize>(activations: &[u32], weights: &[Line], sums: &mut Sums) {
-    let steps = check_int8(activations, weights, ROWS);
-    let rows: [&[u32]; ROWS] = std::array::from_fn(|row| &activations[row * STRIDE..][..steps]);
-    for half in 0..LINES {
-        let mut acc = [weights[half].0.map(u32::cast_signed); ROWS];
-        for step in 0..steps {
-            let words = weights[(step + 1) * LINES + half].0;
-            for byte in 0..4 {
-                let weights = words.map(|word| (word << (24 - 8 * byte)).cast_signed() >> 24);
-                for (acc, row) in acc.iter_mut().zip(rows) {
-                    let x = (row[step] >> (8 * byte) & 0xff).cast_signed();
-                    acc.iter_mut().zip(weights).for_each(|(acc, weight)| *acc += x * weight);
-                }
-            }
+struct Int8;
+
+impl Arithmetic for Int8 {
+    type Sums = [i32; LANES];
+    type Weights = [[i32; LANES]; 4];
+    type Activation = [i32; 4];
+    const LANES: usize = LANES;
+    const BLOCKS: bool = true;
+
+    #[inline(always)]
+    unsafe fn begin(words: *const u32) -> Self::Sums {
+        // SAFETY: the preconditions of the trait, here and in all methods below.
+        unsafe { load(words) }.map(u32::cast_signed)
+    }
+
+    #[inline(always)]
+    unsafe fn weights(words: *const u32, _: usize) -> Self::Weights {
+        // SAFETY: as above.
+        let words = unsafe { load(words) };
+        std::array::from_fn(|byte| words.map(|word| (word << (24 - 8 * byte)).cast_signed() >> 24))
+    }
+
+    #[inline(always)]
+    unsafe fn activation(word: *const u32) -> [i32; 4] {
+        // SAFETY: as above.
+        let word = unsafe { *word };
+        std::array::from_fn(|byte| (word >> (8 * byte) & 0xff).cast_signed())
+    }
+
+    #[inline(always)]
+    unsafe fn multiply(sums: Self::Sums, activation: [i32; 4], weights: Self::Weights) -> Self::Sums {
+        let mut sums = sums;
+        for (x, weights) in activation.into_iter().zip(weights) {
+            sums.iter_mut().zip(weights).for_each(|(sum, weight)| *sum += x * weight);
         }
-        for (sums, acc) in sums.0.iter_mut().zip(acc) {
-            sums[half * 16..][..16].copy_from_slice(&acc.map(|sum| sum as f32));
-        }
+        sums
+    }
+
+    #[inline(always)]
+    unsafe fn store(sums: Self::Sums, to: *mut f32, scale: f32, add: bool) {
+        // SAFETY: as above.
+        unsafe { store(sums.map(|sum| sum as f32), to, Some(scale), add) }
     }
 }

@@ -6,7 +6,7 @@
 pub(crate) struct Line(pub(crate) [u32; 16]);
 
 /// The words of `lines`.
-pub(super) fn words(lines: &[Line]) -> &[u32] {
+pub(crate) fn words(lines: &[Line]) -> &[u32] {
     // SAFETY: a line is 16 words without padding (64 bytes, aligned to 64), as `repr(C)` lays it out.
     unsafe { std::slice::from_raw_parts(lines.as_ptr().cast(), lines.len() * 16) }
 }

@@ -19,6 +19,7 @@ use embedding_engine_kernels::Isa;
 use self::cpu::{CpuParts, Storage};
 use self::encoder::Encoder;
 use self::generic::GenericParts;
+pub(in crate::backend) use self::parts::RotaryTable;
 use self::parts::{Parts, Run};
 use crate::backend::weights::Checkpoint;
 use crate::backend::{Backend, BackendInfo};
@@ -32,7 +33,7 @@ use crate::model::{Architecture, ModelSpec, Pooling};
 #[serde(rename_all = "lowercase")]
 pub enum Dtype {
     /// What suits the device: on a CPU bf16 where it multiplies that (AVX-512 BF16), which is up to twice as
-    /// fast, and f32 elsewhere.
+    /// fast, and f32 elsewhere; on a GPU bf16.
     #[default]
     Auto,
     /// f32
@@ -84,6 +85,10 @@ pub fn load_generic(
     dtype: Dtype,
     cancel: &Cancel,
 ) -> Result<Arc<dyn Backend>> {
+    let dtype = match dtype {
+        Dtype::Auto if !device.is_cpu() => Dtype::Bfloat16,
+        dtype => dtype,
+    };
     let dtype = checked(spec, dtype)?;
     load_with(spec, GenericParts::new(device, name, dtype), cancel)
 }

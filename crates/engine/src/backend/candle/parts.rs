@@ -169,11 +169,11 @@ pub trait Parts: Send + Sync + 'static {
     /// As [`Parts::load_linear`].
     fn load_table(&self, weight: &Weight) -> Result<Self::Table>;
 
-    /// Puts a rotary table where the device can read it.
+    /// A [`RotaryTable`] for at least so many positions, where the device can read it.
     ///
     /// # Errors
     /// `OUT_OF_MEMORY`.
-    fn rotary(&self, table: RotaryTable) -> Result<Self::Rotary>;
+    fn rotary(&self, positions: usize, head_dim: usize, theta: f64) -> Result<Self::Rotary>;
 
     /// The rows `ids` of the table.
     ///

@@ -4,7 +4,7 @@
 //! adds an RMS norm on each head of q and k and has a head width of its own.
 
 use super::encoder::Encoder;
-use super::parts::{AttentionShape, AttentionWeights, Parts, RotaryTable, Run};
+use super::parts::{AttentionShape, AttentionWeights, Parts, Run};
 use crate::backend::weights::Checkpoint;
 use crate::batch::PackedBatch;
 use crate::cancel::Cancel;
@@ -105,7 +105,7 @@ impl<P: Parts> Encoder<P> for Qwen<P> {
     }
 
     fn run(&self, parts: &P, batch: &PackedBatch, run: &Run<'_>) -> Result<P::Rows> {
-        let rotary = parts.rotary(RotaryTable::new(run.longest(), self.config.head_dim, self.config.rope_theta))?;
+        let rotary = parts.rotary(run.longest(), self.config.head_dim, self.config.rope_theta)?;
         let eps = self.config.rms_norm_eps;
         let mut h = parts.gather(&self.embeddings, &batch.ids)?;
         for layer in &self.layers {

@@ -8,14 +8,14 @@ use std::ffi::{CStr, c_char};
 use std::ptr;
 
 use ort::AsPointer;
-use ort::ep::{self, ArenaExtendStrategy, ExecutionProvider, ExecutionProviderDispatch};
 use ort::session::Session;
 use ort::session::builder::SessionBuilder;
 use ort::sys::OrtEpAssignedSubgraph;
 
-use super::OnnxOptions;
 use super::message::tidy;
 use super::runtime::{self, ENVIRONMENT_VARIABLE, Runtime};
+use super::setup::{PROVIDERS, Provider, Setup};
+use super::{OnnxOptions, installed, preload};
 use crate::error::{Code, Error, Result};
 
 /// A provider that this package knows, and whether the loaded library can use it.
@@ -29,66 +29,6 @@ pub struct ProviderInfo {
     pub available: bool,
     /// Why not.
     pub reason: Option<String>,
-}
-
-/// One row of the table of providers.
-struct Provider {
-    kind: &'static str,
-    name: &'static str,
-    is_compiled_in: fn() -> ort::Result<bool>,
-    /// The provider for a device index, and those that must stand behind it.
-    build: fn(i32) -> Vec<ExecutionProviderDispatch>,
-}
-
-const PROVIDERS: [Provider; 7] = [
-    Provider { kind: "cpu", name: ep::CPU::NAME, is_compiled_in: ep::CPU::is_available, build: |_| Vec::new() },
-    Provider {
-        kind: "cuda",
-        name: ep::CUDA::NAME,
-        is_compiled_in: ep::CUDA::is_available,
-        build: |index| vec![cuda(index).build()],
-    },
-    Provider {
-        kind: "tensorrt",
-        name: ep::TensorRT::NAME,
-        is_compiled_in: ep::TensorRT::is_available,
-        // What TensorRT cannot run belongs on the same GPU, not on the CPU.
-        build: |index| vec![ep::TensorRT::default().with_device_id(index).build(), cuda(index).build()],
-    },
-    Provider {
-        kind: "migraphx",
-        name: ep::MIGraphX::NAME,
-        is_compiled_in: ep::MIGraphX::is_available,
-        build: |index| {
-            let provider = ep::MIGraphX::default().with_device_id(index);
-            vec![provider.with_arena_extend_strategy(ArenaExtendStrategy::SameAsRequested).build()]
-        },
-    },
-    Provider {
-        kind: "directml",
-        name: ep::DirectML::NAME,
-        is_compiled_in: ep::DirectML::is_available,
-        build: |index| vec![ep::DirectML::default().with_device_id(index).build()],
-    },
-    Provider {
-        kind: "coreml",
-        name: ep::CoreML::NAME,
-        is_compiled_in: ep::CoreML::is_available,
-        build: |_| vec![ep::CoreML::default().build()],
-    },
-    Provider {
-        kind: "openvino",
-        name: ep::OpenVINO::NAME,
-        is_compiled_in: ep::OpenVINO::is_available,
-        build: |_| vec![ep::OpenVINO::default().build()],
-    },
-];
-
-/// TF32 keeps 10 bits of mantissa where f32 has 23: vectors would differ from every other device's.
-/// The arena grows by what is needed, not by powers of two.
-fn cuda(index: i32) -> ep::CUDA {
-    let provider = ep::CUDA::default().with_device_id(index).with_tf32(false);
-    provider.with_arena_extend_strategy(ArenaExtendStrategy::SameAsRequested)
 }
 
 /// A device of this backend, as it was asked for.
@@ -141,20 +81,32 @@ impl Device {
         self.provider == 0
     }
 
+    /// The name that asks for it, without an index.
+    pub(super) fn kind(&self) -> &'static str {
+        self.provider().kind
+    }
+
+    /// Whether what it compiles is worth keeping.
+    pub(super) fn compiles(&self) -> bool {
+        matches!(self.kind(), "tensorrt" | "coreml" | "openvino")
+    }
+
+    /// Makes sure that the library has the device's provider and that it can be set up.
+    ///
+    /// # Errors
+    /// `DEVICE_UNAVAILABLE` with the reason.
+    pub(super) fn check(&self, runtime: &Runtime) -> Result<()> {
+        let setup = Setup { index: self.index, ..Setup::default() };
+        probe(self.provider(), runtime, &setup).map_err(|reason| unavailable(&self.label, &reason))
+    }
+
     /// Adds the device's provider to a session that is being built. The CPU needs none.
     ///
     /// # Errors
     /// `DEVICE_UNAVAILABLE` with the reason.
-    pub(super) fn register(&self, builder: &mut SessionBuilder, runtime: &Runtime) -> Result<()> {
-        let fail = |reason: String| unavailable(&self.label, &reason);
-        let provider = self.provider();
-        if !(provider.is_compiled_in)().map_err(|error| fail(error.to_string()))? {
-            return Err(fail(not_compiled_in(provider, runtime)));
-        }
-        for dispatch in (provider.build)(self.index) {
-            dispatch.register(builder).map_err(|error| fail(refusal(dispatch.name(), &error)))?;
-        }
-        Ok(())
+    pub(super) fn register(&self, builder: &mut SessionBuilder, runtime: &Runtime, setup: &Setup) -> Result<()> {
+        let setup = Setup { index: self.index, ..setup.clone() };
+        register(self.provider(), builder, runtime, &setup).map_err(|reason| unavailable(&self.label, &reason))
     }
 
     /// Makes sure that the provider took at least one node of the graph, where ONNX Runtime tells.
@@ -213,42 +165,73 @@ pub(super) fn assigned(session: &Session) -> Option<Vec<String>> {
 /// A provider that the library has is tried by registering it, which loads its own libraries; no
 /// model is needed.
 pub fn providers(options: &OnnxOptions) -> Vec<ProviderInfo> {
-    let runtime = runtime::open(options);
+    let runtime = runtime::open(options, "cpu");
     let report = |provider: &Provider| {
-        let tried =
-            runtime.as_ref().map_err(|error| error.message.clone()).and_then(|runtime| probe(provider, runtime));
+        let tried = runtime
+            .as_ref()
+            .map_err(|error| error.message.clone())
+            .and_then(|runtime| probe(provider, runtime, &Setup::default()));
         ProviderInfo { kind: provider.kind, name: provider.name, available: tried.is_ok(), reason: tried.err() }
     };
     PROVIDERS.iter().map(report).collect()
 }
 
-fn probe(provider: &Provider, runtime: &Runtime) -> Result<(), String> {
-    let told = |error: ort::Error| tidy(error.message()).to_owned();
-    if !(provider.is_compiled_in)().map_err(told)? {
-        return Err(not_compiled_in(provider, runtime));
-    }
-    let mut builder = Session::builder(&runtime.environment).map_err(told)?;
-    (provider.build)(0)
-        .iter()
-        .try_for_each(|dispatch| dispatch.register(&mut builder).map_err(|error| refusal(dispatch.name(), &error)))
+fn probe(provider: &Provider, runtime: &Runtime, setup: &Setup) -> Result<(), String> {
+    let builder = Session::builder(&runtime.environment);
+    let mut builder = builder.map_err(|error| tidy(error.message()).to_owned())?;
+    register(provider, &mut builder, runtime, setup)
 }
 
-/// Microsoft's libraries know more providers than they come with: those are files of their own.
-fn refusal(name: &str, error: &ort::Error) -> String {
-    let told = tidy(error.message());
-    if told.contains("Failed to load library") {
-        return format!("{told}. Set {ENVIRONMENT_VARIABLE} to a build of ONNX Runtime that comes with {name}.");
+fn register(provider: &Provider, builder: &mut SessionBuilder, runtime: &Runtime, setup: &Setup) -> Result<(), String> {
+    if !(provider.is_compiled_in)().map_err(|error| tidy(error.message()).to_owned())? {
+        return Err(not_compiled_in(provider, runtime));
     }
-    format!("{name} refuses: {told}")
+    preload::for_provider(provider.kind, &runtime.library);
+    for dispatch in (provider.build)(setup) {
+        dispatch.register(builder).map_err(|error| refusal(provider.kind, dispatch.name(), runtime, &error))?;
+    }
+    Ok(())
+}
+
+/// Microsoft's libraries know more providers than they come with: those are files of their own, which
+/// need libraries of the device's maker.
+fn refusal(kind: &str, name: &str, runtime: &Runtime, error: &ort::Error) -> String {
+    let told = tidy(error.message());
+    if !told.contains("Failed to load library") {
+        return format!("{name} refuses: {told}");
+    }
+    if !installed::has_provider(&runtime.library, kind) {
+        return format!("{told}. {}", remedy(kind, name));
+    }
+    let install = match kind {
+        _ if told.contains("libcuda.so") => " It is part of NVIDIA's driver, which is not installed.",
+        "cuda" => " `pip install \"onnxruntime-gpu[cuda,cudnn]\"` into the environment of that library brings them.",
+        "tensorrt" => " NVIDIA's TensorRT, and what `pip install \"onnxruntime-gpu[cuda,cudnn]\"` brings, are needed.",
+        _ => "",
+    };
+    format!("{told}. The provider is there, but libraries that it needs are not.{install}")
 }
 
 fn not_compiled_in(provider: &Provider, runtime: &Runtime) -> String {
     format!(
-        "the ONNX Runtime {} at {} was built without {}. Set {ENVIRONMENT_VARIABLE} to a build that has it.",
+        "the ONNX Runtime {} at {} was built without {}. {}",
         runtime.version,
         runtime.library.display(),
-        provider.name
+        provider.name,
+        remedy(provider.kind, provider.name)
     )
+}
+
+/// Which library to use, as the end of a message: one that is there, if any.
+fn remedy(kind: &str, name: &str) -> String {
+    match installed::with_provider(kind) {
+        Some(library) => format!(
+            "{} comes with it: set {ENVIRONMENT_VARIABLE} to that path and start the process again, since a process \
+             has one ONNX Runtime.",
+            library.display()
+        ),
+        None => format!("Set {ENVIRONMENT_VARIABLE} to a build of ONNX Runtime that comes with {name}."),
+    }
 }
 
 fn unavailable(device: &str, reason: &str) -> Error {

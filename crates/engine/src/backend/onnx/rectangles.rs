@@ -14,6 +14,8 @@ pub(super) struct Limits {
     pub(super) rows: Option<usize>,
     /// Tokens that every row has, where the graph fixes them.
     pub(super) tokens: Option<usize>,
+    /// Rows that a run has at most, where the device was set up for a number of them.
+    pub(super) most_rows: usize,
 }
 
 /// Texts that run together.
@@ -36,8 +38,8 @@ pub(super) fn rectangles(lengths: &[usize], limits: Limits) -> Vec<Rectangle> {
     let sorted: Vec<usize> = order.iter().map(|&text| limits.tokens.unwrap_or(lengths[text])).collect();
     let cuts = match (limits.rows, limits.tokens) {
         (Some(rows), _) => chunks(sorted.len(), rows),
-        (None, Some(tokens)) => chunks(sorted.len(), limits.cells / tokens.max(1)),
-        (None, None) => cheapest_cuts(&sorted, limits.cells),
+        (None, Some(tokens)) => chunks(sorted.len(), limits.most_rows.min(limits.cells / tokens.max(1))),
+        (None, None) => cheapest_cuts(&sorted, limits),
     };
     let mut rectangles: Vec<_> = cuts
         .windows(2)
@@ -61,12 +63,12 @@ fn chunks(texts: usize, size: usize) -> Vec<usize> {
 
 /// Bounds of the pieces of ascending `lengths` with the smallest total cost, by dynamic programming:
 /// `best[end]` is the cost of the texts before `end`, and `start[end]` where its last piece starts.
-fn cheapest_cuts(lengths: &[usize], cells: usize) -> Vec<usize> {
+fn cheapest_cuts(lengths: &[usize], limits: Limits) -> Vec<usize> {
     let mut best = vec![0];
     let mut start = vec![0];
     for end in 1..=lengths.len() {
         let tokens = lengths[end - 1];
-        let rows = (cells / tokens.max(1)).clamp(1, end);
+        let rows = limits.most_rows.min(limits.cells / tokens.max(1)).clamp(1, end);
         let costs = (end - rows..end).map(|begin| (best[begin] + RUN_COST + (end - begin) * tokens, begin));
         let (cost, begin) = costs.min().unwrap_or((0, end - 1));
         best.push(cost);
@@ -86,7 +88,7 @@ mod tests {
 
     use super::*;
 
-    const FREE: Limits = Limits { cells: 512, rows: None, tokens: None };
+    const FREE: Limits = Limits { cells: 512, rows: None, tokens: None, most_rows: usize::MAX };
 
     fn plain(lengths: &[usize], limits: Limits) -> Vec<(Vec<usize>, usize)> {
         rectangles(lengths, limits).into_iter().map(|rectangle| (rectangle.texts, rectangle.tokens)).collect()
@@ -112,8 +114,15 @@ mod tests {
         let lengths = [3, 9, 5, 7, 1];
         let rows = Limits { rows: Some(2), ..FREE };
         assert_eq!(plain(&lengths, rows), [(vec![3, 1], 9), (vec![0, 2], 5), (vec![4], 1)]);
-        let tokens = Limits { cells: 256, tokens: Some(128), rows: None };
+        let tokens = Limits { cells: 256, tokens: Some(128), ..FREE };
         assert_eq!(plain(&lengths, tokens), [(vec![3, 1], 128), (vec![0, 2], 128), (vec![4], 128)]);
+    }
+
+    #[test]
+    fn no_more_rows_than_the_device_takes() {
+        let limits = Limits { most_rows: 2, ..FREE };
+        assert_eq!(plain(&[5, 5, 5], limits), [(vec![1, 2], 5), (vec![0], 5)]);
+        assert_eq!(plain(&[5, 5, 5], Limits { tokens: Some(9), ..limits }).len(), 2);
     }
 
     #[test]
@@ -129,7 +138,7 @@ mod tests {
             cells in 1usize..2000,
             rows in prop::option::of(1usize..5),
         ) {
-            let planned = rectangles(&lengths, Limits { cells, rows, tokens: None });
+            let planned = rectangles(&lengths, Limits { cells, rows, ..FREE });
             let mut seen: Vec<_> = planned.iter().flat_map(|rectangle| rectangle.texts.clone()).collect();
             seen.sort_unstable();
             prop_assert_eq!(seen, (0..lengths.len()).collect::<Vec<_>>());

@@ -32,6 +32,10 @@ pub(super) struct Runner {
     pub(super) output: Output,
     pub(super) pooling: Pooling,
     pub(super) limits: Limits,
+    /// Ids are below it, where that is known. Not every provider refuses others.
+    pub(super) vocabulary: Option<usize>,
+    /// Tokens that a text may have, where the tables of a written graph end.
+    pub(super) longest: Option<usize>,
     pub(super) session: Exclusive<Session>,
 }
 
@@ -79,6 +83,15 @@ impl Runner {
         if self.inputs.has_task && batch.task_ids.len() != sequences {
             let given = batch.task_ids.len();
             return Err(Error::internal(format!("{given} task ids for {sequences} sequences")));
+        }
+        if let Some(id) = self.vocabulary.and_then(|rows| batch.ids.iter().find(|&&id| id as usize >= rows)) {
+            let message = format!("the tokenizer gives the id {id}, which the table of embeddings has no row for");
+            return Err(Error::bad_checkpoint(&self.file, message));
+        }
+        if let Some(longest) = self.longest
+            && let Some(length) = (0..sequences).map(|text| batch.len_of(text)).find(|&length| length > longest)
+        {
+            return Err(Error::internal(format!("a text of {length} tokens for a graph of up to {longest}")));
         }
         let mut wanted = vec![Vec::new(); sequences];
         for (row, span) in batch.spans.iter().enumerate() {

@@ -15,7 +15,7 @@ use ort::logging::LogLevel;
 use ort::sys::{ORT_API_VERSION, OrtApiBase};
 use serde_json::json;
 
-use super::OnnxOptions;
+use super::{OnnxOptions, installed};
 use crate::error::{Code, Error, Result};
 
 /// Names the library where [`OnnxOptions::library`] does not.
@@ -30,47 +30,62 @@ pub(super) struct Runtime {
     pub(super) library: PathBuf,
     /// Its version, such as `1.30.0`.
     pub(super) version: String,
+    /// Whether it was found, and not named by anybody.
+    found: bool,
 }
 
 static RUNTIME: Mutex<Option<Runtime>> = Mutex::new(None);
 
-/// Loads the library that `options` or the environment name, or gives the one that is loaded.
+/// Loads the library for a device of `kind`, or gives the one that is loaded: the one that `options` or the
+/// environment name; where the environment names none and that one comes without a provider for the
+/// device, one of an installed Python package that has it.
 ///
 /// # Errors
 /// `NATIVE_LOAD_FAILED` with every path that was tried and its reason (`details.attempts`), or
 /// because this process runs another library already.
-pub(super) fn open(options: &OnnxOptions) -> Result<Runtime> {
+pub(super) fn open(options: &OnnxOptions, kind: &str) -> Result<Runtime> {
     let wanted = wanted(options);
+    let is_free = from_environment().is_none();
     // Nothing that runs under the lock leaves it half done, so a poisoned one is still good.
     let mut loaded = RUNTIME.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(runtime) = &*loaded {
+        let found = is_free && runtime.found;
         return match wanted {
-            Some(path) if !candidates(&path).iter().any(|path| same_file(path, &runtime.library)) => {
+            Some(path) if !found && !candidates(&path).iter().any(|path| same_file(path, &runtime.library)) => {
                 Err(second(&path, runtime))
             }
             _ => Ok(runtime.clone()),
         };
     }
-    let wanted = wanted.ok_or_else(none_named)?;
+    let has = wanted.as_ref().is_some_and(|path| installed::has_provider(path, kind));
+    let found = if is_free && !has { installed::with_provider(kind) } else { None };
+    if found.is_none() && wanted.is_none() {
+        return Err(none_named());
+    }
     let mut attempts = Vec::new();
-    for path in candidates(&wanted) {
+    let named = wanted.iter().flat_map(|path| candidates(path)).map(|path| (path, false));
+    for (path, found) in found.into_iter().map(|path| (path, true)).chain(named) {
         match initialise(&path) {
-            Ok(runtime) => return Ok(loaded.insert(runtime).clone()),
+            Ok(runtime) => return Ok(loaded.insert(Runtime { found, ..runtime }).clone()),
             Err(reason) => attempts.push((path, reason)),
         }
     }
     Err(all_failed(&attempts))
 }
 
+/// What the environment names; empty is not set.
+fn from_environment() -> Option<PathBuf> {
+    std::env::var_os(ENVIRONMENT_VARIABLE).map(PathBuf::from).filter(|path| !path.as_os_str().is_empty())
+}
+
 /// The path that the caller or the environment names, made absolute; empty is not set.
 fn wanted(options: &OnnxOptions) -> Option<PathBuf> {
-    let from_environment = || std::env::var_os(ENVIRONMENT_VARIABLE).map(PathBuf::from);
     let given = options.library.clone().or_else(from_environment).filter(|path| !path.as_os_str().is_empty())?;
     Some(std::path::absolute(&given).unwrap_or(given))
 }
 
 /// The files that a path stands for: itself, or what lies in a folder under one of the library's names.
-fn candidates(path: &Path) -> Vec<PathBuf> {
+pub(super) fn candidates(path: &Path) -> Vec<PathBuf> {
     if !path.is_dir() {
         return vec![path.to_owned()];
     }
@@ -95,7 +110,7 @@ fn initialise(path: &Path) -> Result<Runtime, String> {
     let (_library, version) = examine(path)?;
     let created = catch_unwind(AssertUnwindSafe(|| create_environment(path)));
     let environment = created.unwrap_or_else(|_| Err("initialising it failed with a panic".to_owned()))?;
-    Ok(Runtime { environment, library: path.to_owned(), version })
+    Ok(Runtime { environment, library: path.to_owned(), version, found: false })
 }
 
 /// Loads a library and makes sure that it is an ONNX Runtime that is new enough. Gives its version

@@ -11,10 +11,33 @@ use ort::session::builder::{AutoDevicePolicy, GraphOptimizationLevel, SessionBui
 use super::message::{is_out_of_memory, is_too_new, tidy};
 use super::providers::Device;
 use super::runtime::Runtime;
+use super::setup::Setup;
+use super::writer::Written;
 use crate::cancel::Cancel;
 use crate::error::{Code, Error, Result};
 
-/// Opens the graph in `file` on `device` with `threads` threads inside an operator (0: all cores).
+/// The entry of a session's configuration that names the folder of weights for a graph in memory.
+const WEIGHTS_FOLDER: &str = "session.model_external_initializers_file_folder_path";
+
+/// A graph to open.
+#[derive(Clone, Copy)]
+pub(super) struct Source<'a> {
+    /// The graph, or the first file of weights of one that was written: for messages.
+    pub(super) file: &'a Path,
+    /// The graph, where it was written.
+    pub(super) written: Option<&'a Written>,
+}
+
+/// How to open it.
+pub(super) struct Opening<'a> {
+    pub(super) device: &'a Device,
+    pub(super) runtime: &'a Runtime,
+    /// How the device's provider is set up; threads inside an operator are in it (0: all cores).
+    pub(super) setup: &'a Setup,
+    pub(super) cancel: &'a Cancel,
+}
+
+/// Opens a graph.
 ///
 /// Files of weights beside the graph are mapped by ONNX Runtime itself. It refuses those that leave
 /// the folder of the graph, but looks at real paths, so that the links of the hub cache, which all
@@ -23,17 +46,22 @@ use crate::error::{Code, Error, Result};
 /// # Errors
 /// `ABORTED` once `cancel` is set; `BAD_CHECKPOINT` naming the file; `MODEL_UNSUPPORTED` for operators that the library does not have;
 /// `DEVICE_UNAVAILABLE`; `OUT_OF_MEMORY`.
-pub(super) fn open(
-    file: &Path,
-    device: &Device,
-    runtime: &Runtime,
-    threads: usize,
-    cancel: &Cancel,
-) -> Result<Session> {
+pub(super) fn open(source: Source<'_>, opening: &Opening<'_>) -> Result<Session> {
+    let Opening { device, runtime, setup, cancel } = *opening;
     let unset = |error: ort::Error| Error::internal(format!("ONNX Runtime {} refuses: {error}", runtime.version));
-    let mut builder = configure(runtime, device, threads).map_err(unset)?;
+    let recovered = |error: ort::Error<SessionBuilder>| unset(error.into());
+    let mut builder = configure(runtime, device, setup.threads).map_err(unset)?;
+    if let Some(written) = source.written {
+        if let Some(folder) = written.files.folder() {
+            builder = builder.with_config_entry(WEIGHTS_FOLDER, folder.to_string_lossy()).map_err(recovered)?;
+        } else {
+            for (name, bytes) in written.files.in_memory()? {
+                builder = builder.with_external_initializer_file_in_memory(name, bytes).map_err(recovered)?;
+            }
+        }
+    }
     if !device.is_cpu() {
-        device.register(&mut builder, runtime)?;
+        device.register(&mut builder, runtime, setup)?;
     }
     let canceler = builder.canceler();
     let _listening = cancel.on_cancel(move || {
@@ -41,12 +69,15 @@ pub(super) fn open(
         let _ = canceler.cancel();
     });
     // ort panics at types of inputs and outputs that it does not know.
-    let opened = catch_unwind(AssertUnwindSafe(|| builder.commit_from_file(file)));
+    let opened = catch_unwind(AssertUnwindSafe(|| match source.written {
+        Some(written) => builder.commit_from_memory(&written.model),
+        None => builder.commit_from_file(source.file),
+    }));
     cancel.check()?;
     let session = match opened {
-        Ok(opened) => opened.map_err(|error| explain(file, device, &error))?,
+        Ok(opened) => opened.map_err(|error| explain(source.file, device, &error))?,
         Err(_) => {
-            let message = format!("{}: an input or output of the graph is of an unknown type.", file.display());
+            let message = format!("{}: an input or output of the graph is of an unknown type.", source.file.display());
             return Err(Error::unsupported(message));
         }
     };

@@ -204,6 +204,17 @@ pub fn open_libraries(verdict: &Verdict) -> Result<(), Attempt> {
     Ok(())
 }
 
+/// Makes the libraries ready for a device that was chosen: see [`open_libraries`].
+///
+/// # Errors
+/// `DEVICE_UNAVAILABLE`
+pub fn make_ready(device: &str, host: &Host) -> crate::error::Result<()> {
+    open_libraries(&find(host)).map_err(|Attempt { path, reason }| {
+        let message = format!("The device {device} cannot be used: {} cannot be opened: {reason}.", path.display());
+        crate::error::Error::new(crate::error::Code::DeviceUnavailable, message).with("device", device)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

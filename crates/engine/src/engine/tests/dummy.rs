@@ -88,6 +88,7 @@ struct State {
     fail_next_load: Option<Error>,
     /// More tokens than this in a batch are `OUT_OF_MEMORY`.
     memory: Option<usize>,
+    notices: Vec<String>,
 }
 
 impl Stage {
@@ -114,6 +115,11 @@ impl Stage {
 
     pub(in crate::engine) fn limit_memory(&self, tokens: usize) {
         lock(&self.state).memory = Some(tokens);
+    }
+
+    /// What the backend has to say after its next batch.
+    pub(in crate::engine) fn notice(&self, message: &str) {
+        lock(&self.state).notices.push(message.to_owned());
     }
 
     pub(in crate::engine) fn batches(&self) -> Vec<PackedBatch> {
@@ -171,6 +177,14 @@ impl Backend for DummyBackend {
         &self.info
     }
 
+    fn lanes(&self) -> usize {
+        if self.name == "lanes" { 3 } else { 1 }
+    }
+
+    fn notices(&self) -> Vec<String> {
+        std::mem::take(&mut lock(&self.stage.state).notices)
+    }
+
     fn run(&self, batch: &PackedBatch, cancel: &Cancel) -> Result<Vec<f32>> {
         {
             let mut state = lock(&self.stage.state);
@@ -220,7 +234,7 @@ impl Drop for DummyBackend {
 }
 
 /// Models by the name of their "folder". `big` takes 100 bytes, others 10; `missing` is not there; `last`
-/// pools the last token; `instructed` leaves the prompt out of pooling.
+/// pools the last token; `instructed` leaves the prompt out of pooling; `lanes` takes three batches at once.
 pub(in crate::engine) struct DummyLoader {
     pub(in crate::engine) stage: Arc<Stage>,
 }

@@ -5,6 +5,7 @@
 pub(super) mod dummy;
 
 mod calls;
+mod lanes;
 mod lifetime;
 mod scheduling;
 

@@ -68,7 +68,15 @@ fn backends() {
     let onnx = with(&both, Some(Onnx)).unwrap();
     assert_eq!((onnx.backend, onnx.architecture, onnx.dimensions), (Onnx, Architecture::Onnx, 32));
     assert_eq!(onnx.files.weights, [both.root().join("onnx/model.onnx")]);
-    assert_error(&with(&Model::bert(), Some(Onnx)).unwrap_err(), Code::InvalidOption, &["backend", "onnx"]);
+    // Without an export the graph is to be written.
+    let written = with(&Model::bert(), Some(Onnx)).unwrap();
+    assert_eq!((written.backend, matches!(written.architecture, Architecture::Bert(_))), (Onnx, true));
+    assert_eq!(
+        written.files.weights,
+        Model::bert().describe_with(&ModelOverrides::default()).map(|_| written.files.weights.clone()).unwrap()
+    );
+    let none = Model::bert().without("model.safetensors");
+    assert_error(&with(&none, Some(Onnx)).unwrap_err(), Code::InvalidOption, &["backend", "onnx"]);
 
     let only = Model::bert().without("model.safetensors").file("model.onnx", GRAPH);
     assert_eq!(with(&only, None).unwrap().backend, Onnx);

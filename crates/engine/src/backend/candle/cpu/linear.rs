@@ -23,7 +23,7 @@ pub enum Storage {
     /// 2 bytes, 11 bits of mantissa, up to 65504. Multiplied in f32.
     F16,
     /// 1 byte, with a scale for each output; what linear layers read is rounded to 8 bits as well, with a scale
-    /// for each token and each 512 values of it.
+    /// for each token and each 256 values of it.
     Int8,
 }
 

@@ -110,8 +110,8 @@ impl Parts for CpuParts {
         Ok(weight.clone())
     }
 
-    fn rotary(&self, table: RotaryTable) -> Result<RotaryTable> {
-        Ok(table)
+    fn rotary(&self, positions: usize, head_dim: usize, theta: f64) -> Result<RotaryTable> {
+        Ok(RotaryTable::new(positions, head_dim, theta))
     }
 
     fn gather(&self, table: &Weight, ids: &[u32]) -> Result<Rows> {

@@ -2,18 +2,17 @@
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
-use candle_core::{D, DType, Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 
-use super::{activate, attention, from_candle};
+use super::layout::{Bucket, Layout, Rows};
+use super::{Tiles, activate, attention, from_candle, load, pooling};
 use crate::backend::candle::parts::{AttentionShape, AttentionWeights, Parts, RotaryTable, Run};
-use crate::backend::pool::pool_rows;
 use crate::backend::weights::Weight;
 use crate::error::{Error, Result};
 use crate::model::{Activation, Pooling};
-
-/// Rows that pass through an MLP together, so that its inner width is not held for a whole long text.
-const TILE_ROWS: usize = 2048;
+use crate::sync::lock;
 
 /// The parts of a transformer in Candle's operations.
 #[derive(Debug)]
@@ -21,19 +20,43 @@ pub struct GenericParts {
     device: Device,
     dtype: DType,
     name: String,
+    tiles: Tiles,
     bytes: AtomicU64,
+    /// Kept between runs: a table for 32,768 positions takes the host some 40 ms.
+    rotary: Mutex<Option<(RotaryKey, Rotary)>>,
+    /// That of the batch that runs, made by its first layer.
+    layout: Mutex<Option<Arc<Layout>>>,
 }
 
-/// A linear layer: the weight transposed and contiguous, `[in, out]`.
+/// Width of a head and the bits of theta.
+type RotaryKey = (usize, u64);
+
+/// Cosines and sines, `[positions, head_dim / 2]` each, in f32.
+#[derive(Debug, Clone)]
+pub struct Rotary {
+    cos: Tensor,
+    sin: Tensor,
+}
+
+/// A linear layer, its weight as in the file: `[out, in]`.
+#[derive(Debug)]
 pub struct Linear {
     weight: Tensor,
     bias: Option<Tensor>,
+    /// What the layer gates ([`Parts::gated_mlp_add`]): two products give two contiguous results, which
+    /// kernels read faster than halves of one.
+    gated: Option<Tensor>,
+}
+
+/// The product in the precision of the weight.
+fn product(x: &Tensor, weight: &Tensor) -> candle_core::Result<Tensor> {
+    x.to_dtype(weight.dtype())?.matmul(&weight.t()?)
 }
 
 impl Linear {
-    /// f32 in, f32 out; the product itself is taken in the precision of the weight.
+    /// f32 out, whatever comes in; the product itself is taken in the precision of the weight.
     fn forward(&self, x: &Tensor) -> candle_core::Result<Tensor> {
-        let y = x.to_dtype(self.weight.dtype())?.matmul(&self.weight)?.to_dtype(DType::F32)?;
+        let y = product(x, &self.weight)?.to_dtype(DType::F32)?;
         match &self.bias {
             Some(bias) => y.broadcast_add(bias),
             None => Ok(y),
@@ -44,67 +67,100 @@ impl Linear {
 impl GenericParts {
     /// Parts on `device`, called `name` in reports, with matrices in `dtype` (f32, bf16 or f16).
     ///
-    /// Activations, norms and biases are f32: in bf16 the residual stream alone would cost more of the
-    /// vector (cosine 0.9993 on small models) than all the weights do.
+    /// The residual stream, norms, biases and scores are f32: in bf16 the residual stream alone would cost more
+    /// of the vector (cosine 0.9993 on small models) than all the weights do. What linear layers read, and the
+    /// inner width of a gated MLP, have the type of the matrices.
     pub fn new(device: Device, name: &str, dtype: DType) -> Self {
-        GenericParts { device, dtype, name: name.to_owned(), bytes: AtomicU64::new(0) }
-    }
-
-    fn load(&self, weights: &[Weight], shape: &[usize], dtype: DType) -> Result<Tensor> {
-        let mut values = Vec::new();
-        for weight in weights {
-            weight.append_f32(&mut values)?;
+        GenericParts {
+            tiles: Tiles::of(&device),
+            device,
+            dtype,
+            name: name.to_owned(),
+            bytes: AtomicU64::new(0),
+            rotary: Mutex::new(None),
+            layout: Mutex::new(None),
         }
-        let count: usize = shape.iter().product();
-        if values.len() != count {
-            return Err(Error::internal(format!("{} values for shape {shape:?}", values.len())));
+    }
+
+    fn load(&self, weights: &[Weight], dtype: DType) -> Result<Tensor> {
+        let tensor = load::stacked(weights, dtype, &self.device)?;
+        self.bytes.fetch_add((tensor.elem_count() * dtype.size_in_bytes()) as u64, Ordering::Relaxed);
+        Ok(tensor)
+    }
+
+    /// The layout of this batch; layers of one model have one number of heads.
+    fn layout(&self, shape: &AttentionShape, run: &Run<'_>) -> Result<Arc<Layout>> {
+        let mut kept = lock(&self.layout);
+        if let Some(layout) = kept.as_ref().filter(|layout| layout.is_of(run.cumulative)) {
+            return Ok(Arc::clone(layout));
         }
-        self.bytes.fetch_add((count * dtype.size_in_bytes()) as u64, Ordering::Relaxed);
-        let tensor = Tensor::from_vec(values, shape, &Device::Cpu).and_then(|tensor| tensor.to_dtype(dtype));
-        tensor.and_then(|tensor| tensor.to_device(&self.device)).map_err(from_candle)
+        let layout = Layout::new(run.cumulative, shape.heads, self.tiles.scores, &self.device).map_err(from_candle)?;
+        Ok(Arc::clone(kept.insert(Arc::new(layout))))
     }
 
-    /// RMS norm over the last dimension.
-    fn normalise(x: &Tensor, weight: &Tensor, eps: f64) -> candle_core::Result<Tensor> {
-        let mean = x.sqr()?.mean_keepdim(D::Minus1)?;
-        x.broadcast_div(&(mean + eps)?.sqrt()?)?.broadcast_mul(weight)
+    /// Heads `at..at + heads` of `[sequences, len, all heads, dim]` as `[sequences, heads, len, dim]`, normed,
+    /// rotated and scaled if the model does so, in the type of the matrices.
+    fn heads(&self, x: &Tensor, at: usize, heads: usize, prepare: &Prepare<'_>) -> candle_core::Result<Tensor> {
+        let mut x = x.narrow(2, at, heads)?.transpose(1, 2)?.contiguous()?;
+        if let Some(weight) = prepare.norm {
+            x = candle_nn::ops::rms_norm(&x, weight, prepare.eps as f32)?;
+        }
+        if let Some(Rotary { cos, sin }) = prepare.rotary {
+            x = candle_nn::rotary_emb::rope(&x, cos, sin)?;
+        }
+        if prepare.scale != 1.0 {
+            x = (x * prepare.scale)?;
+        }
+        x.to_dtype(self.dtype)
     }
 
-    /// `[tokens, heads * dim]` to `[heads, tokens, dim]`, normed and rotated if the model does so.
-    fn heads(
+    fn attention_of(
         &self,
-        x: &Tensor,
-        heads: usize,
-        norm: Option<&Tensor>,
-        eps: f64,
-        rotary: Option<&(Tensor, Tensor)>,
-    ) -> candle_core::Result<Tensor> {
-        let (tokens, width) = x.dims2()?;
-        let mut x = x.reshape((tokens, heads, width / heads))?;
-        if let Some(weight) = norm {
-            x = Self::normalise(&x, weight, eps)?;
-        }
-        let x = x.transpose(0, 1)?.contiguous()?;
-        let Some((cos, sin)) = rotary else { return x.to_dtype(self.dtype) };
-        let half = width / heads / 2;
-        let (cos, sin) = (cos.narrow(0, 0, tokens)?.unsqueeze(0)?, sin.narrow(0, 0, tokens)?.unsqueeze(0)?);
-        let (a, b) = (x.narrow(2, 0, half)?, x.narrow(2, half, half)?);
-        let first = (a.broadcast_mul(&cos)? - b.broadcast_mul(&sin)?)?;
-        let second = (b.broadcast_mul(&cos)? + a.broadcast_mul(&sin)?)?;
-        Tensor::cat(&[first, second], 2)?.to_dtype(self.dtype)
+        qkv: &Tensor,
+        weights: &AttentionWeights<Self>,
+        shape: &AttentionShape,
+        rotary: Option<&Rotary>,
+        (layout, bucket): (&Layout, &Bucket),
+        run: &Run<'_>,
+    ) -> std::result::Result<Tensor, Stop> {
+        let width = shape.heads + 2 * shape.kv_heads;
+        let rows = match &bucket.rows {
+            Rows::From(start) => qkv.narrow(0, *start, bucket.sequences * bucket.len)?,
+            Rows::At(rows) => qkv.index_select(rows, 0)?,
+        };
+        let rows = rows.reshape((bucket.sequences, bucket.len, width, shape.head_dim))?;
+        let key = Prepare { norm: weights.k_norm.as_ref(), eps: shape.norm_eps, rotary, scale: 1.0 };
+        let scale = 1.0 / (shape.head_dim as f64).sqrt();
+        let query = Prepare { norm: weights.q_norm.as_ref(), scale, ..key };
+        let value = Prepare { norm: None, rotary: None, ..key };
+        let q = self.heads(&rows, 0, shape.heads, &query)?;
+        let k = self.heads(&rows, shape.heads, shape.kv_heads, &key)?;
+        let v = self.heads(&rows, shape.heads + shape.kv_heads, shape.kv_heads, &value)?;
+        drop(rows);
+        let between = || run.cancel.check().map_err(Stop::Ours);
+        attention::attention((&q, &k, &v), shape, (layout, bucket), self.tiles.scores, between)
     }
 
     /// Applies `f` to tiles of rows.
-    fn tiled(x: &Tensor, run: &Run<'_>, f: impl Fn(&Tensor) -> candle_core::Result<Tensor>) -> Result<Tensor> {
+    fn tiled(&self, x: &Tensor, run: &Run<'_>, f: impl Fn(&Tensor) -> candle_core::Result<Tensor>) -> Result<Tensor> {
         let rows = x.dim(0).map_err(from_candle)?;
-        let mut tiles = Vec::with_capacity(rows.div_ceil(TILE_ROWS));
-        for from in (0..rows).step_by(TILE_ROWS) {
+        let mut tiles = Vec::with_capacity(rows.div_ceil(self.tiles.rows));
+        for from in (0..rows).step_by(self.tiles.rows) {
             run.cancel.check()?;
-            let tile = x.narrow(0, from, TILE_ROWS.min(rows - from));
+            let tile = x.narrow(0, from, self.tiles.rows.min(rows - from));
             tiles.push(tile.and_then(|tile| f(&tile)).map_err(from_candle)?);
         }
         Tensor::cat(&tiles, 0).map_err(from_candle)
     }
+}
+
+/// What is done to heads before attention.
+#[derive(Clone, Copy)]
+struct Prepare<'a> {
+    norm: Option<&'a Tensor>,
+    eps: f64,
+    rotary: Option<&'a Rotary>,
+    scale: f64,
 }
 
 impl Parts for GenericParts {
@@ -112,7 +168,7 @@ impl Parts for GenericParts {
     type Linear = Linear;
     type Vector = Tensor;
     type Table = Tensor;
-    type Rotary = (Tensor, Tensor);
+    type Rotary = Rotary;
 
     fn device(&self) -> String {
         self.name.clone()
@@ -131,32 +187,45 @@ impl Parts for GenericParts {
     }
 
     fn load_linear(&self, weights: &[Weight], biases: &[Weight]) -> Result<Linear> {
-        let inputs = weights.first().and_then(|weight| weight.shape().get(1)).copied().unwrap_or(0);
-        let outputs = weights.iter().filter_map(|weight| weight.shape().first()).sum();
-        let weight = self.load(weights, &[outputs, inputs], self.dtype)?;
-        let weight = weight.t().and_then(|weight| weight.contiguous()).map_err(from_candle)?;
-        let bias = if biases.is_empty() { None } else { Some(self.load(biases, &[outputs], DType::F32)?) };
-        Ok(Linear { weight, bias })
+        let bias = if biases.is_empty() { None } else { Some(self.load(biases, DType::F32)?) };
+        Ok(Linear { weight: self.load(weights, self.dtype)?, bias, gated: None })
+    }
+
+    fn load_gated(&self, gate: &Weight, up: &Weight) -> Result<Linear> {
+        let [weight, gated] = [gate, up].map(|weight| self.load(std::slice::from_ref(weight), self.dtype));
+        Ok(Linear { weight: weight?, bias: None, gated: Some(gated?) })
     }
 
     fn load_vector(&self, weight: &Weight) -> Result<Tensor> {
-        self.load(std::slice::from_ref(weight), weight.shape(), DType::F32)
+        self.load(std::slice::from_ref(weight), DType::F32)
     }
 
     fn load_table(&self, weight: &Weight) -> Result<Tensor> {
-        self.load(std::slice::from_ref(weight), weight.shape(), self.dtype)
+        self.load(std::slice::from_ref(weight), self.dtype)
     }
 
-    fn rotary(&self, table: RotaryTable) -> Result<(Tensor, Tensor)> {
-        let half = table.head_dim / 2;
+    fn rotary(&self, positions: usize, head_dim: usize, theta: f64) -> Result<Rotary> {
+        let key = (head_dim, theta.to_bits());
+        let mut kept = lock(&self.rotary);
+        if let Some((_, rotary)) = kept.as_ref().filter(|(other, rotary)| *other == key && rotary.reaches(positions)) {
+            return Ok(rotary.clone());
+        }
+        let table = RotaryTable::new(positions.next_power_of_two(), head_dim, theta);
         let tensor = |values: Vec<f32>| {
+            let half = head_dim / 2;
             let rows = values.len() / half.max(1);
             Tensor::from_vec(values, (rows, half), &self.device).map_err(from_candle)
         };
-        Ok((tensor(table.cos)?, tensor(table.sin)?))
+        let rotary = Rotary { cos: tensor(table.cos)?, sin: tensor(table.sin)? };
+        Ok(kept.insert((key, rotary)).1.clone())
     }
 
     fn gather(&self, table: &Tensor, ids: &[u32]) -> Result<Tensor> {
+        // A wrong id would end all that the device does.
+        let rows = table.dim(0).map_err(from_candle)?;
+        if let Some(id) = ids.iter().find(|id| **id as usize >= rows) {
+            return Err(Error::internal(format!("id {id} lies outside of a table of {rows} rows")));
+        }
         let ids = Tensor::new(ids, &self.device).map_err(from_candle)?;
         table.embedding(&ids).and_then(|rows| rows.to_dtype(DType::F32)).map_err(from_candle)
     }
@@ -167,17 +236,11 @@ impl Parts for GenericParts {
     }
 
     fn rms_norm(&self, x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
-        Self::normalise(x, weight, eps).map_err(from_candle)
+        candle_nn::ops::rms_norm(x, weight, eps as f32).map_err(from_candle)
     }
 
     fn layer_norm(&self, x: &mut Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<()> {
-        let normed = || {
-            let centred = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
-            let variance = centred.sqr()?.mean_keepdim(D::Minus1)?;
-            let normed = centred.broadcast_div(&(variance + eps)?.sqrt()?)?;
-            normed.broadcast_mul(weight)?.broadcast_add(bias)
-        };
-        *x = normed().map_err(from_candle)?;
+        *x = candle_nn::ops::layer_norm(x, weight, bias, eps as f32).map_err(from_candle)?;
         Ok(())
     }
 
@@ -186,28 +249,24 @@ impl Parts for GenericParts {
         x: &Tensor,
         weights: &AttentionWeights<Self>,
         shape: &AttentionShape,
-        rotary: Option<&(Tensor, Tensor)>,
+        rotary: Option<&Rotary>,
         run: &Run<'_>,
     ) -> Result<Tensor> {
-        let qkv = Self::tiled(x, run, |x| weights.qkv.forward(x))?;
-        let mut rows = Vec::new();
-        for sequence in run.sequences() {
-            let heads = |at: usize, heads: usize, norm: Option<&Tensor>, rotary: Option<&(Tensor, Tensor)>| {
-                let width = heads * shape.head_dim;
-                let part = qkv.narrow(0, sequence.start, sequence.len()).and_then(|qkv| qkv.narrow(1, at, width));
-                part.and_then(|x| self.heads(&x.contiguous()?, heads, norm, shape.norm_eps, rotary))
-                    .map_err(from_candle)
-            };
-            let q = heads(0, shape.heads, weights.q_norm.as_ref(), rotary)?;
-            let k = heads(shape.q_width(), shape.kv_heads, weights.k_norm.as_ref(), rotary)?;
-            let v = heads(shape.q_width() + shape.kv_width(), shape.kv_heads, None, None)?;
-            rows.push(attention::attention(&q, &k, &v, shape, || run.cancel.check().map_err(Stop::Ours))?);
+        let qkv = self.tiled(x, run, |x| weights.qkv.forward(x))?;
+        let layout = self.layout(shape, run)?;
+        let mut rows = Vec::with_capacity(layout.buckets.len());
+        for bucket in &layout.buckets {
+            rows.push(self.attention_of(&qkv, weights, shape, rotary, (&layout, bucket), run)?);
         }
-        Tensor::cat(&rows, 0).map_err(from_candle)
+        let rows = Tensor::cat(&rows, 0).map_err(from_candle)?;
+        match &layout.back {
+            Some(back) => rows.index_select(back, 0).map_err(from_candle),
+            None => Ok(rows),
+        }
     }
 
     fn linear_add(&self, into: &mut Tensor, linear: &Linear, x: &Tensor, run: &Run<'_>) -> Result<()> {
-        let y = Self::tiled(x, run, |x| linear.forward(x))?;
+        let y = self.tiled(x, run, |x| linear.forward(x))?;
         self.add(into, &y)
     }
 
@@ -219,11 +278,11 @@ impl Parts for GenericParts {
         x: &Tensor,
         run: &Run<'_>,
     ) -> Result<()> {
-        let y = Self::tiled(x, run, |x| {
-            let wide = gate_up.forward(x)?;
-            let inner = wide.dim(1)? / 2;
-            let act = (wide.narrow(1, 0, inner)?.contiguous()?.silu()? * wide.narrow(1, inner, inner)?)?;
-            down.forward(&act)
+        let Some(up) = &gate_up.gated else { return Err(Error::internal("a gated layer was loaded as a plain one")) };
+        let y = self.tiled(x, run, |x| {
+            let x = x.to_dtype(self.dtype)?;
+            let gate = product(&x, &gate_up.weight)?.silu()?;
+            down.forward(&(gate * product(&x, up)?)?)
         })?;
         self.add(into, &y)
     }
@@ -236,16 +295,23 @@ impl Parts for GenericParts {
         activation: Activation,
         run: &Run<'_>,
     ) -> Result<()> {
-        let y = Self::tiled(into, run, |x| down.forward(&activate(&up.forward(x)?, activation)?))?;
+        let y = self.tiled(into, run, |x| down.forward(&activate(&up.forward(x)?, activation)?))?;
         self.add(into, &y)
     }
 
     fn pool(&self, x: &Tensor, spans: &[Range<usize>], pooling: Pooling) -> Result<Vec<f32>> {
-        let width = x.dim(1).map_err(from_candle)?;
-        let rows = x.flatten_all().and_then(|x| x.to_vec1::<f32>()).map_err(from_candle)?;
-        let mut out = Vec::with_capacity(spans.len() * width);
-        pool_rows(&rows, width, spans.iter().cloned(), pooling, &mut out);
-        Ok(out)
+        pooling::pool(x, spans, pooling).map_err(from_candle)
+    }
+
+    fn end_run(&self) {
+        lock(&self.layout).take();
+    }
+}
+
+impl Rotary {
+    /// Whether it holds so many positions.
+    fn reaches(&self, positions: usize) -> bool {
+        self.cos.dim(0).is_ok_and(|rows| rows >= positions)
     }
 }
 

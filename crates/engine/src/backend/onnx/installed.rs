@@ -1,0 +1,123 @@
+//! ONNX Runtime libraries of Python packages: `onnxruntime-gpu` and its like come with providers that the
+//! library of our package does not have. Looked for without starting Python.
+
+use std::env::consts::OS;
+use std::ffi::OsString;
+use std::fs::read_dir;
+use std::path::{Path, PathBuf};
+
+/// Reads a variable of the environment.
+type Env<'a> = &'a dyn Fn(&str) -> Option<OsString>;
+
+/// An installed library that comes with the provider for devices of `kind`: of the active virtual or conda
+/// environment, of the user, of the system.
+pub(super) fn with_provider(kind: &str) -> Option<PathBuf> {
+    let env = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    find(kind, &roots(&env))
+}
+
+/// Whether a library, or a folder of libraries, has the file of the provider for `kind` beside it.
+pub(super) fn has_provider(library: &Path, kind: &str) -> bool {
+    let folder = if library.is_dir() { Some(library) } else { library.parent() };
+    marker(kind).is_some_and(|file| folder.is_some_and(|folder| folder.join(file).is_file()))
+}
+
+/// The file that only builds with a provider have; `None` for providers that are no file of their own.
+fn marker(kind: &str) -> Option<String> {
+    match kind {
+        "cuda" | "tensorrt" | "migraphx" | "openvino" => Some(match OS {
+            "windows" => format!("onnxruntime_providers_{kind}.dll"),
+            _ => format!("libonnxruntime_providers_{kind}.so"),
+        }),
+        "directml" => Some("DirectML.dll".to_owned()),
+        _ => None,
+    }
+}
+
+/// Where Python installations lie.
+fn roots(env: Env<'_>) -> Vec<PathBuf> {
+    let mut roots: Vec<PathBuf> =
+        ["VIRTUAL_ENV", "CONDA_PREFIX"].iter().filter_map(|name| env(name)).map(PathBuf::from).collect();
+    if OS != "windows" {
+        roots.extend(env("HOME").map(|home| PathBuf::from(home).join(".local")));
+        roots.extend(["/usr/local", "/usr"].map(PathBuf::from));
+    }
+    roots
+}
+
+fn find(kind: &str, roots: &[PathBuf]) -> Option<PathBuf> {
+    let places = roots.iter().flat_map(|root| packages(root)).map(|packages| packages.join("onnxruntime").join("capi"));
+    places.filter(|place| has_provider(place, kind)).find_map(|place| library(&place))
+}
+
+/// The folders of packages of one installation, those of the newest Python first.
+fn packages(root: &Path) -> Vec<PathBuf> {
+    if OS == "windows" {
+        return vec![root.join("Lib").join("site-packages")];
+    }
+    let lib = root.join("lib");
+    let mut pythons: Vec<(u32, PathBuf)> = read_dir(&lib)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| {
+            let minor = entry.file_name().to_str()?.strip_prefix("python3")?.trim_start_matches('.').parse().ok();
+            let unversioned = entry.file_name() == "python3";
+            minor.or(unversioned.then_some(0)).map(|minor| (minor, entry.path()))
+        })
+        .collect();
+    pythons.sort_by(|a, b| b.cmp(a));
+    let folders = ["site-packages", "dist-packages"];
+    pythons.iter().flat_map(|(_, python)| folders.map(|folder| python.join(folder))).collect()
+}
+
+/// The library itself in a folder of `onnxruntime/capi`.
+fn library(folder: &Path) -> Option<PathBuf> {
+    super::runtime::candidates(folder).into_iter().find(|path| path.is_file())
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::fs::{create_dir_all, write};
+
+    use super::*;
+
+    /// An installed package with a library and the files of `providers`.
+    fn install(root: &Path, python: &str, packages: &str, providers: &[&str]) -> PathBuf {
+        let capi = root.join("lib").join(python).join(packages).join("onnxruntime/capi");
+        create_dir_all(&capi).unwrap();
+        for provider in providers {
+            write(capi.join(format!("libonnxruntime_providers_{provider}.so")), "").unwrap();
+        }
+        let library = capi.join("libonnxruntime.so.1.31.1");
+        write(&library, "").unwrap();
+        library
+    }
+
+    #[test]
+    fn the_first_installation_that_has_the_provider() {
+        let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let cpu = install(one.path(), "python3.12", "site-packages", &["shared"]);
+        let old = install(two.path(), "python3.9", "site-packages", &["cuda"]);
+        let new = install(two.path(), "python3.13", "dist-packages", &["cuda", "tensorrt"]);
+        let roots = [one.path().to_owned(), two.path().to_owned(), "/nowhere".into()];
+        assert_eq!(find("cuda", &roots), Some(new.clone()));
+        assert_eq!(find("tensorrt", &roots), Some(new.clone()));
+        assert_eq!(find("openvino", &roots), None);
+        assert_eq!(find("coreml", &roots), None);
+        assert!(has_provider(&old, "cuda") && has_provider(old.parent().unwrap(), "cuda"));
+        assert!(!has_provider(&old, "tensorrt") && !has_provider(&cpu, "cuda"));
+    }
+
+    #[test]
+    fn the_active_environment_comes_first() {
+        let env = |name: &str| match name {
+            "VIRTUAL_ENV" => Some("/venv".into()),
+            "HOME" => Some("/home/u".into()),
+            _ => None,
+        };
+        assert_eq!(roots(&env), ["/venv", "/home/u/.local", "/usr/local", "/usr"].map(PathBuf::from));
+    }
+}
