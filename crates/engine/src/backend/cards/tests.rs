@@ -1,6 +1,6 @@
 //! Cards that are not there, with limits and faults.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::single_range_in_vec_init)]
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -352,7 +352,11 @@ fn what_waits_on_a_card_that_fails_runs_elsewhere() {
     let results: Vec<_> = lengths.iter().map(|len| start(&cards, &[*len], &never)).collect();
     until(|| cards.cards.iter().map(CardThread::outstanding).sum::<usize>() == lengths.iter().sum::<usize>());
     // The gate of the card that fails goes with it.
-    gates.iter().for_each(|gate| (0..lengths.len()).for_each(|_| drop(gate.send(()))));
+    for gate in &gates {
+        for _ in lengths {
+            let _ = gate.send(());
+        }
+    }
     for (result, len) in results.iter().zip(lengths) {
         assert_eq!(result.recv().unwrap().unwrap(), batch(&[len]).1);
     }

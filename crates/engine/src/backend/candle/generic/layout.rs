@@ -84,7 +84,8 @@ impl Layout {
             at += chunk.len() * chunk[0].1;
             buckets.push(Bucket::new(chunk, device)?);
         }
-        let back = if same_place { None } else { Some(Tensor::from_vec(back, tokens, device)?) };
+        // With padding at the very end all rows are in their places, but there are more.
+        let back = if same_place && at == tokens { None } else { Some(Tensor::from_vec(back, tokens, device)?) };
         Ok(Layout {
             cumulative: cumulative.to_vec(),
             scores,
@@ -222,6 +223,14 @@ mod tests {
         assert_eq!(sizes, [(4, 100), (1, 40), (3, 3)]);
         let padding = layout.buckets[0].padding.as_ref().unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
         assert_eq!(padding.iter().filter(|penalty| **penalty != 0.0).count(), 4 + 10);
+    }
+
+    #[test]
+    fn padding_at_the_end_is_dropped() {
+        let layout = layout(&[112, 110], 1 << 26);
+        assert_eq!(layout.buckets.len(), 1);
+        let back = layout.back.unwrap().to_vec1::<u32>().unwrap();
+        assert_eq!(back, (0..222).collect::<Vec<_>>());
     }
 
     #[test]
