@@ -17,7 +17,11 @@ const TEXTS = [
 for (const name of ['qwen3-tiny', 'qodo-tiny', 'bert-dense', 'roberta-mean']) {
   test(`${name}: backend 'onnx' gives the vectors and the space of Candle`, async (t) => {
     const folder = model(name)
-    const onnx = new EmbeddingEngine({ device: 'cpu', dtype: 'float32', modelDefaults: { [folder]: { backend: 'onnx' } } })
+    const onnx = new EmbeddingEngine({
+      device: 'cpu',
+      dtype: 'float32',
+      modelDefaults: { [folder]: { backend: 'onnx' } },
+    })
     const candle = new EmbeddingEngine({ device: 'cpu', dtype: 'float32' })
     const found = await onnx.embedBatch(TEXTS, { model: folder })
     const expected = await candle.embedBatch(TEXTS, { model: folder })

@@ -25,6 +25,7 @@ export async function cudaCargo(version = DEFAULT_TOOLKIT) {
       CUDA_ROOT: home,
       CUDA_TOOLKIT_ROOT_DIR: home,
       NVCC: join(home, 'bin', 'nvcc'),
+      EMBEDDING_ENGINE_CUDA_VERSION: version,
       PATH: [join(home, 'bin'), process.env.PATH].join(delimiter),
       CUDA_COMPUTE_CAP: COMPUTE_CAPABILITY,
       // One nvcc for each core; each takes up to 1 GB.

@@ -89,7 +89,6 @@ impl Toolkit {
 }
 
 /// Whether this build has encoders for CUDA.
-#[allow(unexpected_cfgs)] // until the feature is in the manifest
 pub const fn compiled_in() -> bool {
     cfg!(feature = "cuda")
 }
