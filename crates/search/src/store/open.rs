@@ -130,8 +130,12 @@ impl Store {
 fn prepare(connection: &mut Connection, failure: &Failure) -> rusqlite::Result<Result<()>> {
     let pragma =
         |connection: &Connection, name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
-    let (application, schema) = (pragma(connection, "application_id")?, pragma(connection, "user_version")?);
-    let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    // Read as of one moment: between two, another process may have made the index.
+    let (application, schema, tables) = {
+        let moment = connection.transaction()?;
+        let tables: i64 = moment.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+        (pragma(&moment, "application_id")?, pragma(&moment, "user_version")?, tables)
+    };
     if application != APPLICATION && (tables > 0 || application != 0) {
         return Ok(Err(failure.foreign()));
     }
