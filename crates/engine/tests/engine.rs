@@ -151,6 +151,23 @@ fn what_weights_take_is_known_before_they_are_loaded() {
 }
 
 #[test]
+fn what_is_known_before_is_by_the_number_format_that_will_be_used() {
+    let preload = |model: &str, dtype, memory_limit| {
+        let engine = engine(EngineOptions { dtype, memory_limit, ..options() });
+        engine.preload_blocking(PreloadRequest { model: request(model).model }, &Cancel::never())
+    };
+    let needed = |dtype| preload("qwen3-tiny", dtype, Some(1)).unwrap_err().details["needed"].as_u64().unwrap();
+    let used = match preload("qwen3-tiny", Dtype::Auto, None).unwrap().dtype.as_str() {
+        "bfloat16" => Dtype::Bfloat16,
+        "float32" => Dtype::Float32,
+        other => panic!("auto is {other}"),
+    };
+    assert_eq!(needed(Dtype::Auto), needed(used));
+    assert_eq!([needed(Dtype::Bfloat16), needed(Dtype::Int8)].map(|bytes| needed(Dtype::Float32) / bytes), [2, 4]);
+    assert!(preload("qwen3-tiny", Dtype::Auto, Some(needed(used))).is_ok());
+}
+
+#[test]
 fn a_device_that_cannot_be_used_is_told_with_every_attempt() {
     for model in ["bert-mean", "onnx-bert"] {
         let engine = engine(EngineOptions { device: Some("migraphx".to_owned()), ..options() });

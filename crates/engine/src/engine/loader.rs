@@ -152,6 +152,10 @@ impl Files {
         match spec.backend {
             BackendKind::Onnx if request != "auto" => return Ok(request),
             BackendKind::Onnx | BackendKind::Static if request == "auto" => return Ok("cpu".to_owned()),
+            // What only the CPU has is computed there, card or no card.
+            BackendKind::Candle if request == "auto" && self.options.dtype == Dtype::Int8 => {
+                return Ok("cpu".to_owned());
+            }
             _ => {}
         }
         let needed = match spec.backend {
@@ -169,9 +173,9 @@ impl Files {
         Ok(chosen.to_string())
     }
 
-    /// What a model takes on one card: bf16 where nothing else was asked for.
+    /// What a model takes on one card.
     fn card_bytes(&self, spec: &ModelSpec) -> Result<u64> {
-        let bytes = if self.options.dtype == Dtype::Auto { 2 } else { bytes_of(self.options.dtype) };
+        let bytes = bytes_of(self.options.dtype.on("cuda"));
         Ok(Checkpoint::open(&spec.files.weights)?.values() * bytes + CARD_WORKSPACE)
     }
 
@@ -270,10 +274,14 @@ impl Loader for Files {
         match spec.architecture {
             Architecture::Qwen(_) | Architecture::Bert(_) => {
                 let values = Checkpoint::open(&spec.files.weights)?.values();
-                let dtype = match self.options.dtype {
-                    // What `auto` is on a GPU.
-                    Dtype::Auto if self.device(spec).is_ok_and(|device| device != "cpu") => Dtype::Bfloat16,
-                    dtype => dtype,
+                let dtype = match spec.backend {
+                    // A device that cannot be had is told of when the model is loaded.
+                    BackendKind::Candle => {
+                        let device = self.device(spec).unwrap_or_else(|_| "cpu".to_owned());
+                        self.options.dtype.on(&device)
+                    }
+                    // A graph that is written is f32 where nothing else was asked for.
+                    BackendKind::Onnx | BackendKind::Static => self.options.dtype,
                 };
                 Ok(values * bytes_of(dtype))
             }

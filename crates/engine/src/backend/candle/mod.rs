@@ -46,6 +46,17 @@ pub enum Dtype {
     Int8,
 }
 
+impl Dtype {
+    /// What `auto` is in our own encoders on a device such as `cpu` or `cuda:0`; every other one is itself.
+    pub fn on(self, device: &str) -> Dtype {
+        match self {
+            Dtype::Auto if device == "cpu" && !Isa::best().multiplies_bf16() => Dtype::Float32,
+            Dtype::Auto => Dtype::Bfloat16,
+            dtype => dtype,
+        }
+    }
+}
+
 /// Loads a model that runs in our own encoders, on the CPU.
 ///
 /// # Errors
@@ -59,11 +70,7 @@ pub fn load(spec: &ModelSpec, device: &str, dtype: Dtype, cancel: &Cancel) -> Re
         )
         .with("device", device));
     }
-    let dtype = match dtype {
-        Dtype::Auto if Isa::best().multiplies_bf16() => Dtype::Bfloat16,
-        dtype => dtype,
-    };
-    let storage = match dtype {
+    let storage = match dtype.on(device) {
         Dtype::Int8 => Storage::Int8,
         dtype => match checked(spec, dtype)? {
             DType::BF16 => Storage::Bf16,
