@@ -9,6 +9,7 @@
 
 mod cache;
 mod child;
+mod compute;
 mod driver;
 mod probe;
 mod search;

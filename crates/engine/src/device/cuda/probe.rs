@@ -1,4 +1,4 @@
-//! What runs in the child process: opens the libraries one by one and tells how far it came.
+//! What runs in the child process: opens the libraries one by one, computes with them, and tells how far it came.
 //!
 //! Each step is told before it is taken, so that the parent knows which library ended the child.
 
@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::compute;
 use super::driver::{Card, Driver, Refusal, open};
 use super::search::Library;
 
@@ -75,13 +76,17 @@ fn run(trial: &Trial) -> Result<(), Refusal> {
     let driver = Driver::start(&trial.driver)?;
     let version = driver.version()?;
     let cards = driver.cards()?;
-    tell(&Message::Cards { version, cards });
+    tell(&Message::Cards { version, cards: cards.clone() });
     if version < trial.cuda {
         return Ok(());
     }
     for (library, path) in &trial.libraries {
         tell(&Message::Step { library: *library });
         try_library(*library, path)?;
+    }
+    let whole = Library::TOOLKIT.iter().all(|library| trial.libraries.iter().any(|(other, _)| other == library));
+    if whole {
+        compute::try_cards(&cards, |library| tell(&Message::Step { library }))?;
     }
     driver.keep();
     Ok(())
