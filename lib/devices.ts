@@ -6,7 +6,7 @@ import { loadAddon } from './native/addon.ts'
 export interface DeviceInfo {
   /** `cpu`, `cuda:0`, … as the option `device` takes it. */
   id: string
-  /** `cpu`, `cuda`, `tensorrt`, `migraphx`, `directml`, `coreml`, `metal` */
+  /** `cpu`, `cuda`, `tensorrt`, `migraphx`, `directml`, `coreml`, `openvino`, `metal` */
   kind: string
   /** What the maker calls it. */
   name: string

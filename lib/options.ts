@@ -250,10 +250,10 @@ export interface Logger {
 export interface EngineOptions {
   /**
    * The device: `'auto'`, `'cpu'`, `'cuda'`, `'cuda:1'`, `'tensorrt'`, `'migraphx'`, `'directml'`, `'coreml'`,
-   * `'metal'`; several cards as `'cuda:0,1'` or `'cuda:*'`. A named one that cannot be used is `DEVICE_UNAVAILABLE`;
+   * `'openvino'`, `'metal'`; several cards as `'cuda:0,1'` or `'cuda:*'`. A named one that cannot be used is `DEVICE_UNAVAILABLE`;
    * {@link listDevices} tells which can. `'auto'` takes the NVIDIA card with the most free memory that can hold the
    * model, else the CPU; where there is a card that cannot be used, it says why in one warning. `'tensorrt'`,
-   * `'migraphx'`, `'directml'` and `'coreml'` run in ONNX Runtime, Qwen and BERT folders as well.
+   * `'migraphx'`, `'directml'`, `'coreml'` and `'openvino'` run in ONNX Runtime, Qwen and BERT folders as well.
    * @defaultValue the environment variable `EMBEDDING_ENGINE_DEVICE`, else `'auto'`
    * @example
    * ```ts
@@ -263,8 +263,8 @@ export interface EngineOptions {
   device?: string
   /**
    * Number format of the weights in use. `'auto'` on a CPU is `'bfloat16'` where it multiplies that (AVX-512 BF16),
-   * which is up to twice as fast, and `'float32'` elsewhere; `model.dtype` of a result tells. An ONNX graph has its own: asking for
-   * another one is `INVALID_OPTION`, as is `'float16'` for Qwen models (they give NaN in it). On a GPU `'auto'` is
+   * which is up to twice as fast, and `'float32'` elsewhere; `model.dtype` of a result tells. An ONNX graph has its
+   * own: asking for another one is `INVALID_OPTION`, as is `'float16'` for Qwen models (they give NaN in it). On a GPU `'auto'` is
    * `'bfloat16'`. `'int8'` is for the CPU: a quarter of the memory, faster still where the CPU multiplies bytes (VNNI),
    * and coarser; its vectors lie in a space of their own.
    * @defaultValue `'auto'`

@@ -9,7 +9,7 @@ export const TASKS: readonly Task[] = ['document', 'query', 'similarity', 'class
 /** Every precision. */
 export const PRECISIONS: readonly Precision[] = ['float32', 'int8', 'uint8', 'binary', 'ubinary']
 /** Every kind of device. */
-const DEVICE_KINDS = ['cpu', 'cuda', 'tensorrt', 'migraphx', 'directml', 'coreml', 'metal'] as const
+const DEVICE_KINDS = ['cpu', 'cuda', 'tensorrt', 'migraphx', 'directml', 'coreml', 'openvino', 'metal'] as const
 /** There is one CPU, and `auto` chooses by itself: only the others have an index, and only `cuda` several. */
 const DEVICE = new RegExp(
   `^(auto|cpu|cuda:(\\*|\\d{1,3}(,\\d{1,3})+)|(${DEVICE_KINDS.filter((kind) => kind !== 'cpu').join('|')})(:\\d{1,3})?)$`,

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::cuda::{self, Host, ProblemKind, Verdict};
 use super::selection::{DeviceId, Request, Selection};
-use super::{ACCELERATORS, cards, request, sentence};
+use super::{ACCELERATORS, cards, metal, request, sentence};
 use crate::error::{Code, Error, Result};
 
 /// The devices on which our own encoders run for a request such as `auto`, `cpu`, `cuda:1`, `cuda:0,1` or `cuda:*`.
@@ -20,6 +20,12 @@ pub fn choose(name: &str, needed: u64, host: &Host) -> Result<Selection> {
     match &request {
         Request::Kind("cpu") => return Ok(Selection::one(DeviceId::CPU)),
         Request::Auto | Request::Kind("cuda") | Request::Indices("cuda", _) | Request::All("cuda") => {}
+        Request::Kind("metal") if metal::compiled_in() => {
+            return match metal::try_device() {
+                Ok(()) => Ok(Selection::one(DeviceId { kind: "metal", index: None })),
+                Err(reason) => Err(unavailable(name, &reason, vec![json!({ "device": name, "reason": reason })])),
+            };
+        }
         Request::Kind(kind) | Request::Indices(kind, _) | Request::All(kind) => return Err(never(name, kind)),
     }
     let verdict = cuda::find(host);

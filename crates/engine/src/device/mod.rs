@@ -5,6 +5,7 @@ mod choose;
 mod cpu;
 pub mod cuda;
 mod memory;
+pub mod metal;
 mod selection;
 
 use serde::Serialize;
@@ -23,7 +24,7 @@ pub use selection::{DeviceId, Request, Selection};
 pub struct DeviceInfo {
     /// `cpu`, `cuda:0`, …
     pub id: String,
-    /// `cpu`, `cuda`, `tensorrt`, `migraphx`, `directml`, `coreml`, `metal`
+    /// `cpu`, `cuda`, `tensorrt`, `migraphx`, `directml`, `coreml`, `openvino`, `metal`
     pub kind: String,
     /// What the maker calls it.
     pub name: String,
@@ -56,6 +57,7 @@ const ACCELERATORS: &[Accelerator] = &[
     Accelerator { kind: "migraphx", name: "AMD GPU (MIGraphX)", systems: &["linux"] },
     Accelerator { kind: "directml", name: "GPU (DirectML)", systems: &["windows"] },
     Accelerator { kind: "coreml", name: "Apple Neural Engine and GPU (Core ML)", systems: &["macos"] },
+    Accelerator { kind: "openvino", name: "Intel CPU, GPU and NPU (OpenVINO)", systems: &["linux", "windows"] },
     Accelerator { kind: "metal", name: "Apple GPU (Metal)", systems: &["macos"] },
 ];
 
@@ -99,15 +101,22 @@ pub fn list(onnx: &OnnxOptions, host: &Host) -> Vec<DeviceInfo> {
         if accelerator.kind == "cuda" {
             return cards::list(accelerator, &verdict, provider);
         }
-        let available = provider.is_some_and(|provider| provider.available);
+        // Metal is ours alone, all others are ONNX Runtime's.
+        let own = (accelerator.kind == "metal" && metal::compiled_in()).then(metal::try_device);
+        let ours = own == Some(Ok(()));
+        let available = ours || provider.is_some_and(|provider| provider.available);
+        let reason = match own {
+            Some(Err(reason)) => sentence(&reason),
+            _ => accelerator.reason(provider),
+        };
         let mut details = serde_json::Map::new();
-        details.insert("backends".to_owned(), backends(false, provider));
+        details.insert("backends".to_owned(), backends(ours, provider));
         vec![DeviceInfo {
             id: accelerator.kind.to_owned(),
             kind: accelerator.kind.to_owned(),
             name: accelerator.name.to_owned(),
             available,
-            reason: (!available).then(|| accelerator.reason(provider)),
+            reason: (!available).then_some(reason),
             memory_total: None,
             memory_free: None,
             details,
@@ -186,6 +195,6 @@ mod tests {
         assert_eq!((cpu["id"].as_str(), cpu["kind"].as_str()), (Some("cpu"), Some("cpu")));
         let kinds: Vec<&str> =
             devices.as_array().unwrap().iter().filter_map(|device| device["kind"].as_str()).collect();
-        assert_eq!(kinds, ["cpu", "cuda", "tensorrt", "migraphx", "directml", "coreml", "metal"]);
+        assert_eq!(kinds, ["cpu", "cuda", "tensorrt", "migraphx", "directml", "coreml", "openvino", "metal"]);
     }
 }

@@ -190,8 +190,10 @@ impl Files {
     fn load_backend(&self, spec: &ModelSpec, cancel: &Cancel) -> Result<Arc<dyn Backend>> {
         let device = self.device(spec)?;
         let loaded = match spec.backend {
-            BackendKind::Candle if device.starts_with("cuda") => {
-                device::cuda::make_ready(&device, &self.options.device_host())?;
+            BackendKind::Candle if device != "cpu" => {
+                if device.starts_with("cuda") {
+                    device::cuda::make_ready(&device, &self.options.device_host())?;
+                }
                 let limits =
                     cards::Limits { memory: self.options.memory_limit, tokens: self.options.max_tokens_per_batch };
                 cards::load(spec, &device, self.options.dtype, limits, cancel)

@@ -16,12 +16,16 @@ use crate::model::ModelSpec;
 #[cfg(feature = "cuda")]
 use crate::sync::catch;
 
-/// Loads a model on GPUs: `cuda:0`, or a replica on each of `cuda:0,1`.
+/// Loads a model on GPUs: `cuda:0`, a replica on each of `cuda:0,1`, or `metal`.
 ///
 /// # Errors
 /// `DEVICE_UNAVAILABLE`, `OUT_OF_MEMORY` and those of [`candle::load_generic`]; `INVALID_OPTION` for a device
 /// that is not named so.
 pub fn load(spec: &ModelSpec, device: &str, dtype: Dtype, limits: Limits, cancel: &Cancel) -> Result<Arc<dyn Backend>> {
+    if device == "metal" {
+        let open: Open = Box::new(|| Device::new_metal(0).map_err(from_candle));
+        return load_on(spec, vec![(device.to_owned(), open)], dtype, limits, cancel);
+    }
     let devices = indices(device)?.into_iter().map(|index| {
         let name = format!("cuda:{index}");
         let called = name.clone();
