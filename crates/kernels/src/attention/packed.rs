@@ -117,18 +117,13 @@ impl<'a> Head<'a> {
     }
 }
 
+/// What is beyond the last key stays as it was: its scores are computed with the others and used by nobody.
 fn pack_keys<'a>(lines: &mut [Line], len: usize, head_dim: usize, row: impl Fn(usize) -> &'a [f32]) {
     let words = words_mut(lines);
     for (panel, words) in words.chunks_exact_mut(head_dim * COLUMNS).enumerate() {
-        for column in 0..COLUMNS {
-            let token = panel * COLUMNS + column;
+        for column in 0..COLUMNS.min(len - panel * COLUMNS) {
             let places = words[column..].iter_mut().step_by(COLUMNS);
-            if token < len {
-                places.zip(row(token)).for_each(|(word, value)| *word = value.to_bits());
-            } else {
-                // Memory is used again: what another batch left there may be NaN.
-                places.for_each(|word| *word = 0);
-            }
+            places.zip(row(panel * COLUMNS + column)).for_each(|(word, value)| *word = value.to_bits());
         }
     }
 }
