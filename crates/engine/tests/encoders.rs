@@ -301,6 +301,50 @@ fn spans_pool_their_own_tokens() {
     }
 }
 
+/// Where pooling reads one row of a span, the last layer computes no others: that must change nothing.
+#[test]
+fn rows_that_nobody_reads_change_nothing() {
+    let causal = Attention::Causal;
+    for (case, last) in [
+        (qwen("qwen2", causal, Pooling::LastToken, |_| {}), true),
+        (qwen("qwen2, one layer", causal, Pooling::LastToken, |config| config.num_layers = 1), true),
+        (bert("bert", Pooling::Cls, |_| {}), false),
+    ] {
+        // Spans side by side, overlapping, with one last token, of one token, of none.
+        let spans: [&[std::ops::Range<u32>]; 3] = [&[0..17], &[1..30, 30..300, 7..300, 9..9, 4..5], &[0..1]];
+        let (mut batch, mut all) = (PackedBatch::new(), PackedBatch::new());
+        for (seed, (len, spans)) in [17, 300, 1].into_iter().zip(spans).enumerate() {
+            let ids = ids(seed as u64, len);
+            let of_one = |span: &std::ops::Range<u32>| match span.is_empty() {
+                true => span.clone(),
+                false if last => span.end - 1..span.end,
+                false => span.start..span.start + 1,
+            };
+            batch.push(&ids, spans, None);
+            all.push(&ids, &spans.iter().map(of_one).collect::<Vec<_>>(), None);
+        }
+        let every_row = ModelSpec { pooling: Pooling::Mean, ..case.spec.clone() };
+        for dtype in [Dtype::Float32, Dtype::Bfloat16] {
+            let (some, every) = (implementations(&case.spec, dtype), implementations(&every_row, dtype));
+            for ((implementation, some), (_, every)) in some.iter().zip(&every) {
+                let some = some.run(&batch, &Cancel::never()).unwrap();
+                let every = every.run(&all, &Cancel::never()).unwrap();
+                assert_eq!(some.len(), 7 * 24);
+                assert!(some[4 * 24..5 * 24].iter().all(|value| value.is_nan()), "an empty span has no vector");
+                for (a, b) in some.iter().zip(&every).filter(|(a, b)| !(a.is_nan() && b.is_nan())) {
+                    // Ours is equal bit by bit; Candle's products have other tiles for other numbers of rows.
+                    let tolerance = match (*implementation, dtype) {
+                        ("cpu", _) => 0.0,
+                        (_, Dtype::Float32) => 1e-5,
+                        _ => 0.1,
+                    };
+                    assert!((a - b).abs() <= tolerance, "{} on {implementation}, {dtype:?}: {a} {b}", case.name);
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn a_cancelled_run_ends_with_its_code() {
     let case = qwen("qwen2", Attention::Causal, Pooling::LastToken, |_| {});

@@ -132,9 +132,10 @@ impl<P: Parts> Encoder<P> for Bert<P> {
         parts.add(&mut h, &parts.gather(&self.types, &vec![0; batch.tokens()])?)?;
         parts.add(&mut h, &parts.gather(&self.positions, &positions)?)?;
         normalise(&mut h, &self.norm)?;
-        for layer in &self.layers {
+        for (index, layer) in self.layers.iter().enumerate() {
             run.cancel.check()?;
-            let x = parts.attention(&h, &layer.attention, &self.shape, None, run)?;
+            let mut x = parts.attention(&h, &layer.attention, &self.shape, None, run)?;
+            run.keep_wanted(parts, index, self.layers.len(), &mut h, &mut x)?;
             parts.linear_add(&mut h, &layer.output, &x, run)?;
             normalise(&mut h, &layer.attention_norm)?;
             parts.mlp_add(&mut h, &layer.up, &layer.down, self.config.activation, run)?;

@@ -9,7 +9,8 @@ pub trait Encoder<P: Parts>: Send + Sync {
     /// Width of the hidden states.
     fn width(&self) -> usize;
 
-    /// The last hidden state of each token, in the order of `batch.ids`.
+    /// The last hidden state of each row that `run` wants: of each token, in the order of `batch.ids`, if it does
+    /// not say.
     ///
     /// # Errors
     /// `ABORTED` once cancelled; `OUT_OF_MEMORY`.

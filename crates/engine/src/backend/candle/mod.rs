@@ -162,9 +162,7 @@ impl<P: Parts> Backend for CandleBackend<P> {
 
 impl<P: Parts> CandleBackend<P> {
     fn rows(&self, batch: &PackedBatch, cancel: &Cancel) -> Result<Vec<f32>> {
-        let run = Run { cumulative: &batch.cumulative, cancel };
-        let hidden = self.encoder.run(&self.parts, batch, &run)?;
-        let spans: Vec<Range<usize>> = batch
+        let mut spans: Vec<Range<usize>> = batch
             .spans
             .iter()
             .map(|span| {
@@ -172,6 +170,29 @@ impl<P: Parts> CandleBackend<P> {
                 start + span.start as usize..start + span.end as usize
             })
             .collect();
+        let wanted = single_rows(&spans, self.pooling);
+        let run = Run { cumulative: &batch.cumulative, wanted: wanted.as_deref(), cancel };
+        let hidden = self.encoder.run(&self.parts, batch, &run)?;
+        if wanted.is_some() {
+            let mut rows = 0;
+            for span in &mut spans {
+                let from = rows;
+                rows += span.len().min(1);
+                *span = from..rows;
+            }
+        }
         self.parts.pool(&hidden, &spans, self.pooling)
     }
+}
+
+/// The row that the pooling reads of each span that is not empty, where it reads one: of all others, only keys
+/// and values are needed of the last layer. `None` where it reads all rows, or there is nothing to read.
+fn single_rows(spans: &[Range<usize>], pooling: Pooling) -> Option<Vec<u32>> {
+    let row: fn(&Range<usize>) -> usize = match pooling {
+        Pooling::Cls | Pooling::None => |span| span.start,
+        Pooling::LastToken => |span| span.end - 1,
+        Pooling::Mean | Pooling::Max | Pooling::MeanSqrtLen | Pooling::WeightedMean => return None,
+    };
+    let rows: Vec<u32> = spans.iter().filter(|span| !span.is_empty()).map(|span| row(span) as u32).collect();
+    (!rows.is_empty()).then_some(rows)
 }

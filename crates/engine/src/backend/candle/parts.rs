@@ -100,6 +100,8 @@ impl RotaryTable {
 pub struct Run<'a> {
     /// `cumulative[i]..cumulative[i + 1]` are the rows of sequence `i`.
     pub cumulative: &'a [u32],
+    /// The rows that are needed of the last layer, in the order in which they are; `None` for all in their own.
+    pub wanted: Option<&'a [u32]>,
     /// Looked at between tiles.
     pub cancel: &'a Cancel,
 }
@@ -108,6 +110,26 @@ impl Run<'_> {
     /// The rows of each sequence.
     pub fn sequences(&self) -> impl Iterator<Item = std::ops::Range<usize>> + '_ {
         self.cumulative.windows(2).map(|pair| pair[0] as usize..pair[1] as usize)
+    }
+
+    /// Reduces the residual `h` and what attention gave to the rows that are wanted, if `layer` is the last of
+    /// `layers`: what comes after its attention looks at each row by itself.
+    ///
+    /// # Errors
+    /// As [`Parts::select`].
+    pub fn keep_wanted<P: Parts>(
+        &self,
+        parts: &P,
+        layer: usize,
+        layers: usize,
+        h: &mut P::Rows,
+        x: &mut P::Rows,
+    ) -> Result<()> {
+        if let Some(rows) = self.wanted.filter(|_| layer + 1 == layers) {
+            *h = parts.select(h, rows)?;
+            *x = parts.select(x, rows)?;
+        }
+        Ok(())
     }
 
     /// The longest sequence.
@@ -180,6 +202,12 @@ pub trait Parts: Send + Sync + 'static {
     /// # Errors
     /// `INTERNAL` for an id outside the table.
     fn gather(&self, table: &Self::Table, ids: &[u32]) -> Result<Self::Rows>;
+
+    /// These rows of `x`, in this order.
+    ///
+    /// # Errors
+    /// `INTERNAL` for a row that `x` does not have.
+    fn select(&self, x: &Self::Rows, rows: &[u32]) -> Result<Self::Rows>;
 
     /// `x += y`
     ///

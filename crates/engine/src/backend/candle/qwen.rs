@@ -108,10 +108,11 @@ impl<P: Parts> Encoder<P> for Qwen<P> {
         let rotary = parts.rotary(run.longest(), self.config.head_dim, self.config.rope_theta)?;
         let eps = self.config.rms_norm_eps;
         let mut h = parts.gather(&self.embeddings, &batch.ids)?;
-        for layer in &self.layers {
+        for (index, layer) in self.layers.iter().enumerate() {
             run.cancel.check()?;
             let x = parts.rms_norm(&h, &layer.input_norm, eps)?;
-            let x = parts.attention(&x, &layer.attention, &layer.shape, Some(&rotary), run)?;
+            let mut x = parts.attention(&x, &layer.attention, &layer.shape, Some(&rotary), run)?;
+            run.keep_wanted(parts, index, self.layers.len(), &mut h, &mut x)?;
             parts.linear_add(&mut h, &layer.output, &x, run)?;
             let x = parts.rms_norm(&h, &layer.mlp_norm, eps)?;
             parts.gated_mlp_add(&mut h, &layer.gate_up, &layer.down, &x, run)?;

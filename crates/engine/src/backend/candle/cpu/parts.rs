@@ -131,6 +131,17 @@ impl Parts for CpuParts {
         Ok(rows)
     }
 
+    fn select(&self, x: &Rows, rows: &[u32]) -> Result<Rows> {
+        if let Some(row) = rows.iter().find(|row| **row as usize >= x.count()) {
+            return Err(Error::internal(format!("row {row} lies outside {} rows", x.count())));
+        }
+        let mut out = self.rows(rows.len(), x.width)?;
+        for (out, row) in out.data.chunks_exact_mut(x.width).zip(rows) {
+            out.copy_from_slice(&x.data[*row as usize * x.width..][..x.width]);
+        }
+        Ok(out)
+    }
+
     fn add(&self, x: &mut Rows, y: &Rows) -> Result<()> {
         same_width(x.data.len(), y.data.len())?;
         elementwise::add(&mut x.data, &y.data, x.width);

@@ -230,6 +230,15 @@ impl Parts for GenericParts {
         table.embedding(&ids).and_then(|rows| rows.to_dtype(DType::F32)).map_err(from_candle)
     }
 
+    fn select(&self, x: &Tensor, rows: &[u32]) -> Result<Tensor> {
+        // A wrong row would end all that the device does.
+        let count = x.dim(0).map_err(from_candle)?;
+        if let Some(row) = rows.iter().find(|row| **row as usize >= count) {
+            return Err(Error::internal(format!("row {row} lies outside {count} rows")));
+        }
+        Tensor::new(rows, &self.device).and_then(|rows| x.index_select(&rows, 0)).map_err(from_candle)
+    }
+
     fn add(&self, x: &mut Tensor, y: &Tensor) -> Result<()> {
         *x = (&*x + y).map_err(from_candle)?;
         Ok(())
