@@ -87,11 +87,16 @@ impl Epilogue<'_> {
 
 #[inline(always)]
 fn write<const N: usize>(values: &[f32; N], out: &mut [f32], add: bool) {
-    match (<&mut [f32; N]>::try_from(&mut *out), add) {
-        // A whole panel: the compiler sees the length.
-        (Ok(out), true) => out.iter_mut().zip(values).for_each(|(out, value)| *out += value),
-        (Ok(out), false) => *out = *values,
-        (Err(_), true) => out.iter_mut().zip(values).for_each(|(out, value)| *out += value),
-        (Err(_), false) => out.iter_mut().zip(values).for_each(|(out, value)| *out = *value),
+    if let Ok(out) = <&mut [f32; N]>::try_from(&mut *out) {
+        // A whole panel. Sums are made beside it and copied: added in place, LLVM takes one value at a time.
+        let mut results = *values;
+        if add {
+            results.iter_mut().zip(&*out).for_each(|(result, out)| *result += out);
+        }
+        *out = results;
+    } else if add {
+        out.iter_mut().zip(values).for_each(|(out, value)| *out += value);
+    } else {
+        out.iter_mut().zip(values).for_each(|(out, value)| *out = *value);
     }
 }
