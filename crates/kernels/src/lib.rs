@@ -10,9 +10,11 @@
 //! All `unsafe` code is in the module `simd`.
 
 mod attention;
+mod block;
 mod isa;
 mod linear;
 pub mod math;
+mod mlp;
 mod panels;
 mod quantized;
 mod schedule;
@@ -21,3 +23,4 @@ mod simd;
 pub use attention::{Attention, Workspace};
 pub use isa::Isa;
 pub use linear::{Activation, Linear, Output, Precision};
+pub use mlp::Mlp;

@@ -5,6 +5,7 @@ use std::fmt;
 
 pub use crate::panels::Precision;
 
+use crate::block::Layer;
 use crate::isa::Isa;
 use crate::panels::{COLUMNS, Panels};
 use crate::schedule;
@@ -139,11 +140,15 @@ impl Linear {
         self.run(x, rows, out, Output::Replace, activation);
     }
 
-    fn run(&self, x: &[f32], rows: usize, out: &mut [f32], output: Output, activation: Activation) {
+    pub(crate) fn run(&self, x: &[f32], rows: usize, out: &mut [f32], output: Output, activation: Activation) {
         assert!(x.len() == rows * self.inputs(), "x has {} values, not {rows} × {}", x.len(), self.inputs());
         assert!(out.len() == rows * self.outputs(), "out has {} values, not {rows} × {}", out.len(), self.outputs());
-        let layer = schedule::Layer { panels: &self.panels, bias: self.bias.as_deref(), activation, isa: self.isa };
-        layer.run(x, rows, out, output);
+        schedule::run(self.layer(activation), x, rows, out, output);
+    }
+
+    /// As the kernels need it.
+    pub(crate) fn layer(&self, activation: Activation) -> Layer<'_> {
+        Layer { panels: &self.panels, bias: self.bias.as_deref(), activation, isa: self.isa }
     }
 }
 

@@ -22,6 +22,8 @@ pub(crate) struct Quantized {
     width: usize,
     /// Scales of a row.
     groups: usize,
+    /// Number of the first row.
+    first: usize,
 }
 
 impl Quantized {
@@ -29,11 +31,7 @@ impl Quantized {
     /// so that a row does not depend on the others.
     pub(crate) fn set(&mut self, isa: Isa, x: &[f32], rows: usize, factors: &[f32]) {
         let inputs = x.len() / rows.max(1);
-        self.width = inputs.next_multiple_of(4);
-        self.groups = inputs.div_ceil(GROUP);
-        // What was there before is written over.
-        self.bytes.resize(rows * self.width, 0);
-        self.scales.resize(rows * self.groups, 0.0);
+        self.begin(0..rows, inputs);
         if inputs == 0 {
             return;
         }
@@ -58,14 +56,42 @@ impl Quantized {
         });
     }
 
+    /// Makes room for `rows` rows of `inputs` values, of which nothing is known yet.
+    pub(crate) fn begin(&mut self, rows: Range<usize>, inputs: usize) {
+        self.first = rows.start;
+        self.width = inputs.next_multiple_of(4);
+        self.groups = inputs.div_ceil(GROUP);
+        // What was there before is written over.
+        self.bytes.resize(rows.len() * self.width, 0);
+        self.scales.resize(rows.len() * self.groups, 0.0);
+    }
+
+    /// Rounds one group of every row, as [`Quantized::set`] does; `x` holds the values of this group, and `factors`
+    /// those of all inputs.
+    pub(crate) fn set_group(&mut self, isa: Isa, x: &[f32], group: usize, factors: &[f32]) {
+        let Some(factors) = factors.chunks(GROUP).nth(group) else { return };
+        dispatch(
+            isa,
+            #[inline(always)]
+            || {
+                let rows = self.bytes.chunks_exact_mut(self.width).zip(self.scales.chunks_exact_mut(self.groups));
+                for (x, (bytes, scales)) in x.chunks_exact(factors.len()).zip(rows) {
+                    let bytes = bytes[group * GROUP..].chunks_mut(GROUP).next().unwrap_or_default();
+                    scales[group] = round(x, factors, bytes);
+                }
+            },
+        );
+    }
+
     /// Bytes of one row; those that fill the last word are zero.
     pub(crate) fn bytes(&self, row: usize) -> &[u8] {
-        &self.bytes[row * self.width..][..self.width]
+        &self.bytes[(row - self.first) * self.width..][..self.width]
     }
 
     /// The scales of `rows` from `group` on, and how far those of one row are from those of the next.
     pub(crate) fn scales(&self, rows: Range<usize>, group: usize) -> (&[f32], usize) {
-        (&self.scales[rows.start * self.groups + group..rows.end * self.groups], self.groups)
+        let (start, end) = (rows.start - self.first, rows.end - self.first);
+        (&self.scales[start * self.groups + group..end * self.groups], self.groups)
     }
 }
 

@@ -7,6 +7,8 @@ use std::ops::Range;
 pub(crate) struct Region<'a> {
     /// The start of the whole matrix.
     matrix: *mut f32,
+    /// What its first element is called.
+    origin: (usize, usize),
     width: usize,
     rows: Range<usize>,
     columns: Range<usize>,
@@ -29,7 +31,7 @@ pub(crate) fn regions<'a>(
     let mut regions = Vec::with_capacity(row_cuts.len() * column_cuts.len());
     for rows in ranges(row_cuts, rows) {
         for columns in ranges(column_cuts, width) {
-            regions.push(Region { matrix, width, rows: rows.clone(), columns, borrow: PhantomData });
+            regions.push(Region { matrix, origin: (0, 0), width, rows: rows.clone(), columns, borrow: PhantomData });
         }
     }
     regions
@@ -46,13 +48,20 @@ fn ranges(cuts: &[usize], len: usize) -> impl Iterator<Item = Range<usize>> {
     })
 }
 
-impl Region<'_> {
-    /// Its rows, counted in the whole matrix.
+impl<'a> Region<'a> {
+    /// A matrix as a whole, whose elements are called those of `rows` and `columns`.
+    pub(crate) fn whole(matrix: &'a mut [f32], rows: Range<usize>, columns: Range<usize>) -> Self {
+        assert!(matrix.len() == rows.len() * columns.len(), "the matrix has another size");
+        let (origin, width) = ((rows.start, columns.start), columns.len());
+        Region { matrix: matrix.as_mut_ptr(), origin, width, rows, columns, borrow: PhantomData }
+    }
+
+    /// Its rows, as they are called.
     pub(crate) fn rows(&self) -> Range<usize> {
         self.rows.clone()
     }
 
-    /// Its columns, counted in the whole matrix.
+    /// Its columns, as they are called.
     pub(crate) fn columns(&self) -> Range<usize> {
         self.columns.clone()
     }
@@ -65,27 +74,39 @@ impl Region<'_> {
         for row in rows {
             use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
             for column in columns.clone().step_by(16) {
+                let at = (row - self.origin.0) * self.width + column - self.origin.1;
                 // SAFETY: every x86-64 CPU has the instruction, and nothing is read.
-                unsafe { _mm_prefetch::<_MM_HINT_T0>(self.matrix.wrapping_add(row * self.width + column).cast()) };
+                unsafe { _mm_prefetch::<_MM_HINT_T0>(self.matrix.wrapping_add(at).cast()) };
             }
         }
         #[cfg(not(target_arch = "x86_64"))]
         let _ = (rows, columns);
     }
 
-    /// `columns` of one row, counted in the whole matrix.
+    /// `columns` of one row.
     pub(crate) fn row(&mut self, row: usize, columns: Range<usize>) -> &mut [f32] {
+        let (start, len) = (self.place(row, &columns), columns.len());
+        // SAFETY: `place` has checked that they lie within the region, which lies within the matrix and is
+        // disjoint from all others (`regions`, `whole`), and `self` is borrowed mutably for as long as they are.
+        unsafe { std::slice::from_raw_parts_mut(start, len) }
+    }
+
+    /// `columns` of one row, to be read.
+    pub(crate) fn read(&self, row: usize, columns: Range<usize>) -> &[f32] {
+        let (start, len) = (self.place(row, &columns), columns.len());
+        // SAFETY: as in `row`; while `self` is borrowed nobody writes to them.
+        unsafe { std::slice::from_raw_parts(start, len) }
+    }
+
+    /// Where `columns` of one row begin.
+    fn place(&self, row: usize, columns: &Range<usize>) -> *mut f32 {
         assert!(self.rows.contains(&row), "row {row} is not in the region");
         assert!(
             self.columns.start <= columns.start && columns.start <= columns.end && columns.end <= self.columns.end,
             "columns {columns:?} are not in the region"
         );
-        // SAFETY: the region lies within the matrix and is disjoint from all others (`regions`), these
-        // elements lie within the region, and `self` is borrowed mutably for as long as they are.
-        unsafe {
-            let start = self.matrix.add(row * self.width + columns.start);
-            std::slice::from_raw_parts_mut(start, columns.len())
-        }
+        // SAFETY: what was checked lies within the matrix.
+        unsafe { self.matrix.add((row - self.origin.0) * self.width + columns.start - self.origin.1) }
     }
 }
 

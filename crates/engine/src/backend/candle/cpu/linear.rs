@@ -6,7 +6,6 @@ use half::slice::HalfFloatSliceExt;
 use rayon::prelude::*;
 
 use super::buffers::Buffers;
-use super::elementwise;
 use super::matmul::{View, ViewMut, matmul};
 use crate::backend::weights::Weight;
 use crate::error::{Code, Error, Result};
@@ -28,9 +27,9 @@ pub enum Storage {
 }
 
 /// A linear layer.
-pub struct Linear(Layer);
+pub struct Linear(pub(super) Layer);
 
-enum Layer {
+pub(super) enum Layer {
     Packed(Packed),
     F16(F16),
 }
@@ -60,7 +59,7 @@ impl Linear {
         }))
     }
 
-    /// Loads the gate of an MLP and what it gates, as one layer: see [`Linear::forward_gated`].
+    /// Loads the gate of an MLP and what it gates, as one layer.
     pub(super) fn load_gated(gate: &Weight, up: &Weight, storage: Storage) -> Result<Self> {
         let weights = [gate.clone(), up.clone()];
         let Some(precision) = storage.packed() else { return Self::load(&weights, &[], storage) };
@@ -105,34 +104,7 @@ impl Linear {
         }
     }
 
-    /// `out = activation(x · wᵀ + bias)`
-    pub(super) fn forward_activated(&self, x: &[f32], out: &mut [f32], activation: Activation) -> Result<()> {
-        let rows = x.len() / self.inputs();
-        match &self.0 {
-            Layer::Packed(layer) => layer.forward_activated(x, rows, out, kernel_activation(activation)),
-            Layer::F16(layer) => {
-                layer.forward(x, rows, out, false)?;
-                elementwise::activate(out, layer.outputs, activation);
-            }
-        }
-        Ok(())
-    }
-
-    /// `out = silu(x · gateᵀ) · (x · upᵀ)` for a layer that was loaded as gated.
-    pub(super) fn forward_gated(&self, x: &[f32], out: &mut [f32], buffers: &Buffers) -> Result<()> {
-        let rows = x.len() / self.inputs();
-        match &self.0 {
-            Layer::Packed(layer) => layer.forward(x, rows, out, Output::Replace),
-            Layer::F16(layer) => {
-                let mut wide = buffers.take(rows * layer.outputs)?;
-                layer.forward(x, rows, &mut wide, false)?;
-                elementwise::swiglu(&wide, out, layer.outputs / 2);
-            }
-        }
-        Ok(())
-    }
-
-    /// Width of what [`Linear::forward_gated`] gives.
+    /// Width of what comes out of the gates of a layer that was loaded as gated.
     pub(super) fn gated_outputs(&self) -> usize {
         match &self.0 {
             Layer::Packed(layer) => layer.outputs(),
@@ -153,7 +125,7 @@ impl Storage {
     }
 }
 
-fn kernel_activation(activation: Activation) -> KernelActivation {
+pub(super) fn kernel_activation(activation: Activation) -> KernelActivation {
     match activation {
         Activation::Identity => KernelActivation::Identity,
         Activation::Gelu => KernelActivation::Gelu,
@@ -184,7 +156,7 @@ fn fill(mut layer: Packed, weights: &[Weight]) -> Result<Packed> {
 }
 
 /// A layer in f16, which is widened block by block and multiplied in f32.
-struct F16 {
+pub(super) struct F16 {
     values: Vec<f16>,
     bias: Option<Vec<f32>>,
     outputs: usize,

@@ -6,6 +6,7 @@ mod elementwise;
 mod linear;
 mod math;
 mod matmul;
+mod mlp;
 mod parts;
 
 use buffers::Buffer;

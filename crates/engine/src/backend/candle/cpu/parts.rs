@@ -12,6 +12,7 @@ use super::buffers::Buffers;
 use super::buffers::no_memory;
 use super::elementwise::{self, HeadPrepare};
 use super::linear::{Linear, Storage};
+use super::mlp::{self, Between};
 use crate::backend::candle::parts::{AttentionShape, AttentionWeights, Parts, RotaryTable, Run};
 use crate::backend::pool::pool_rows;
 use crate::backend::weights::Weight;
@@ -53,7 +54,7 @@ impl CpuParts {
 }
 
 /// Row ranges of a tile each.
-fn tiles(rows: usize) -> impl Iterator<Item = Range<usize>> {
+pub(super) fn tiles(rows: usize) -> impl Iterator<Item = Range<usize>> {
     (0..rows).step_by(TILE_ROWS).map(move |from| from..(from + TILE_ROWS).min(rows))
 }
 
@@ -226,16 +227,8 @@ impl Parts for CpuParts {
         same_width(x.width, gate_up.inputs())?;
         same_width(gate_up.gated_outputs(), down.inputs())?;
         same_width(into.width, down.outputs())?;
-        let (width, inner) = (into.width, down.inputs());
-        let mut act = self.buffers.take(TILE_ROWS.min(x.count()) * inner)?;
-        for tile in tiles(x.count()) {
-            run.cancel.check()?;
-            let act = &mut act[..tile.len() * inner];
-            gate_up.forward_gated(&x.data[tile.start * x.width..tile.end * x.width], act, &self.buffers)?;
-            run.cancel.check()?;
-            down.forward(act, &mut into.data[tile.start * width..tile.end * width], true)?;
-        }
-        Ok(())
+        let layers = (gate_up, Between::Gate, down);
+        mlp::mlp_add(layers, Some(&x.data), &mut into.data, &self.buffers, run.cancel)
     }
 
     fn mlp_add(
@@ -249,16 +242,7 @@ impl Parts for CpuParts {
         same_width(into.width, up.inputs())?;
         same_width(into.width, down.outputs())?;
         same_width(up.outputs(), down.inputs())?;
-        let (width, inner) = (into.width, down.inputs());
-        let mut wide = self.buffers.take(TILE_ROWS.min(into.count()) * inner)?;
-        for tile in tiles(into.count()) {
-            run.cancel.check()?;
-            let x = &mut into.data[tile.start * width..tile.end * width];
-            let wide = &mut wide[..tile.len() * inner];
-            up.forward_activated(x, wide, activation)?;
-            down.forward(wide, x, true)?;
-        }
-        Ok(())
+        mlp::mlp_add((up, Between::Of(activation), down), None, &mut into.data, &self.buffers, run.cancel)
     }
 
     fn pool(&self, x: &Rows, spans: &[Range<usize>], pooling: Pooling) -> Result<Vec<f32>> {
