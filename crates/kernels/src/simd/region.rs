@@ -73,10 +73,13 @@ impl<'a> Region<'a> {
         #[cfg(target_arch = "x86_64")]
         for row in rows {
             use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            for column in columns.clone().step_by(16) {
-                let at = (row - self.origin.0) * self.width + column - self.origin.1;
+            let at = (row - self.origin.0) * self.width + columns.start - self.origin.1;
+            let first = self.matrix.wrapping_add(at).cast::<i8>();
+            // A row that does not begin with a line may end in one more.
+            let before = first.addr() % 64;
+            for line in (0..before + size_of::<f32>() * columns.len()).step_by(64) {
                 // SAFETY: every x86-64 CPU has the instruction, and nothing is read.
-                unsafe { _mm_prefetch::<_MM_HINT_T0>(self.matrix.wrapping_add(at).cast()) };
+                unsafe { _mm_prefetch::<_MM_HINT_T0>(first.wrapping_sub(before).wrapping_add(line)) };
             }
         }
         #[cfg(not(target_arch = "x86_64"))]

@@ -8,6 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::{Code, Error, Result};
 
+/// Values of a cache line. Buffers begin with one: rows of whole lines then share none with others, and no load of a
+/// register touches two.
+const LINE: usize = 16;
+
 /// Buffers that nobody uses now.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Buffers(Arc<Mutex<Vec<Vec<f32>>>>);
@@ -18,21 +22,23 @@ impl Buffers {
     /// # Errors
     /// `OUT_OF_MEMORY`.
     pub(super) fn take(&self, len: usize) -> Result<Buffer> {
+        let room = len.saturating_add(LINE - 1);
         let mut data = {
             let mut free = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             // The smallest that is large enough; where none is, a new one rather than one to be copied.
-            let fits = free.iter().enumerate().filter(|(_, buffer)| buffer.capacity() >= len);
+            let fits = free.iter().enumerate().filter(|(_, buffer)| buffer.capacity() >= room);
             let best = fits.min_by_key(|(_, buffer)| buffer.capacity()).map(|(at, _)| at);
             best.map(|at| free.swap_remove(at)).unwrap_or_default()
         };
-        if data.capacity() < len {
-            data.try_reserve_exact(len).map_err(|_| no_memory(len * size_of::<f32>()))?;
+        if data.capacity() < room {
+            data.try_reserve_exact(room).map_err(|_| no_memory(len * size_of::<f32>()))?;
         }
         // Only what was never written is cleared; a buffer never gets shorter.
-        if data.len() < len {
-            data.resize(len, 0.0);
+        if data.len() < room {
+            data.resize(room, 0.0);
         }
-        Ok(Buffer { data, len, home: self.clone() })
+        let start = data.as_ptr().align_offset(LINE * size_of::<f32>()).min(LINE - 1);
+        Ok(Buffer { data, start, len, home: self.clone() })
     }
 
     /// Gives all free buffers back to the allocator.
@@ -44,8 +50,10 @@ impl Buffers {
 /// A buffer, which goes back to the others when it is dropped.
 #[derive(Debug)]
 pub(super) struct Buffer {
-    /// At least `len` values.
+    /// At least `start + len` values.
     data: Vec<f32>,
+    /// Where the first cache line begins.
+    start: usize,
     len: usize,
     home: Buffers,
 }
@@ -61,13 +69,13 @@ impl Deref for Buffer {
     type Target = [f32];
 
     fn deref(&self) -> &[f32] {
-        &self.data[..self.len]
+        &self.data[self.start..self.start + self.len]
     }
 }
 
 impl DerefMut for Buffer {
     fn deref_mut(&mut self) -> &mut [f32] {
-        &mut self.data[..self.len]
+        &mut self.data[self.start..self.start + self.len]
     }
 }
 
