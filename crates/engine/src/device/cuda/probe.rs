@@ -15,8 +15,8 @@ use super::search::Library;
 
 /// Stands before each line of ours: what runs around the probe may print as well.
 pub(super) const PREFIX: &str = "embedding-engine-probe ";
-/// A child that its parent left behind ends by itself.
-const LIFETIME: Duration = Duration::from_secs(30);
+/// A child that its parent left behind ends by itself. More than all steps may take that a parent waits for.
+const LIFETIME: Duration = Duration::from_secs(120);
 /// `CUBLAS_STATUS_ALLOC_FAILED`: the library works, the card is full.
 const ALLOC_FAILED: c_int = 3;
 
