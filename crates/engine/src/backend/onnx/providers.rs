@@ -10,7 +10,7 @@ use std::ptr;
 use ort::AsPointer;
 use ort::session::Session;
 use ort::session::builder::SessionBuilder;
-use ort::sys::OrtEpAssignedSubgraph;
+use ort::sys::{ORT_API_VERSION, OrtEpAssignedSubgraph};
 
 use super::message::tidy;
 use super::runtime::{self, ENVIRONMENT_VARIABLE, Runtime};
@@ -230,7 +230,15 @@ fn remedy(kind: &str, name: &str) -> String {
              has one ONNX Runtime.",
             library.display()
         ),
-        None => format!("Set {ENVIRONMENT_VARIABLE} to a build of ONNX Runtime that comes with {name}."),
+        None => {
+            let old = installed::too_old_with_provider(kind).map_or_else(String::new, |library| {
+                format!(" {} has it, but is too old: install a newer version of its package.", library.display())
+            });
+            format!(
+                "Set {ENVIRONMENT_VARIABLE} to a build of ONNX Runtime 1.{ORT_API_VERSION} or newer that comes with \
+                 {name}.{old}"
+            )
+        }
     }
 }
 
