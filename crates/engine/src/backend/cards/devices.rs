@@ -217,11 +217,14 @@ mod cuda {
     /// Freed memory that the driver keeps for the next batch, at most: without it, the end of each batch gives
     /// all back to the system, and the next one maps it again.
     const KEPT: u64 = 2 << 30;
+    /// No more than this part of the card, which is other programs' too.
+    const KEPT_SHARE: u64 = 8;
 
     /// Lets the driver keep freed memory. Best effort: drivers without pools go without.
     pub(super) fn keep_freed_memory(device: &CudaDevice) {
         let Some(pool) = pool(device) else { return };
-        let mut kept = KEPT;
+        let total = device.cuda_stream().context().mem_get_info().map_or(0, |(_, total)| total as u64);
+        let mut kept = KEPT.min(total / KEPT_SHARE);
         // SAFETY: the attribute is a `cuuint64_t`, which `kept` is; the pool is the device's own.
         let _ = unsafe {
             sys::cuMemPoolSetAttribute(
