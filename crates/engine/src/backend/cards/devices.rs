@@ -128,7 +128,7 @@ impl Drop for Opened {
     fn drop(&mut self) {
         if catch("asking a device", || self.check()).is_err() {
             // The handles live as long as one of the device's copies.
-            std::mem::forget(self.0.clone());
+            let _kept = std::mem::ManuallyDrop::new(self.0.clone());
         }
     }
 }
