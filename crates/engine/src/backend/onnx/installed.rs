@@ -30,6 +30,13 @@ pub(super) fn has_provider(library: &Path, kind: &str) -> bool {
     marker(kind).is_some_and(|file| folder.is_some_and(|folder| folder.join(file).is_file()))
 }
 
+/// Whether Windows, which lies in `windows`, finds DirectML for a library: beside it, or its own. ONNX Runtime loads it
+/// only when it is used, and where there is none that ends the process.
+pub(super) fn finds_directml(library: &Path, windows: Option<&Path>) -> bool {
+    has_provider(library, "directml")
+        || windows.is_some_and(|windows| windows.join("System32").join("DirectML.dll").is_file())
+}
+
 /// The file that only builds with a provider have; `None` for providers that are no file of their own.
 fn marker(kind: &str) -> Option<String> {
     match kind {
@@ -127,6 +134,18 @@ mod tests {
         assert_eq!(find("coreml", &roots, true), None);
         assert!(has_provider(&old, "cuda") && has_provider(old.parent().unwrap(), "cuda"));
         assert!(!has_provider(&old, "tensorrt") && !has_provider(&cpu, "cuda"));
+    }
+
+    #[test]
+    fn directml_is_beside_the_library_or_in_windows() {
+        let root = tempfile::tempdir().unwrap();
+        let (library, windows) = (root.path().join("onnxruntime.dll"), root.path().join("Windows"));
+        create_dir_all(windows.join("System32")).unwrap();
+        assert!(!finds_directml(&library, Some(&windows)) && !finds_directml(&library, None));
+        write(windows.join("System32/DirectML.dll"), "").unwrap();
+        assert!(finds_directml(&library, Some(&windows)) && !finds_directml(&library, None));
+        write(root.path().join("DirectML.dll"), "").unwrap();
+        assert!(finds_directml(&library, None));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! a provider takes none of the nodes. Both are errors here.
 
 use std::ffi::{CStr, c_char};
+use std::path::PathBuf;
 use std::ptr;
 
 use ort::AsPointer;
@@ -185,6 +186,12 @@ fn probe(provider: &Provider, runtime: &Runtime, setup: &Setup) -> Result<(), St
 fn register(provider: &Provider, builder: &mut SessionBuilder, runtime: &Runtime, setup: &Setup) -> Result<(), String> {
     if !(provider.is_compiled_in)().map_err(|error| tidy(error.message()).to_owned())? {
         return Err(not_compiled_in(provider, runtime));
+    }
+    let windows = std::env::var_os("SystemRoot").map(PathBuf::from);
+    if provider.kind == "directml" && !installed::finds_directml(&runtime.library, windows.as_deref()) {
+        let library = runtime.library.display();
+        let remedy = remedy(provider.kind, provider.name);
+        return Err(format!("DirectML.dll is neither beside {library} nor in the system's folder. {remedy}"));
     }
     preload::for_provider(provider.kind, &runtime.library);
     for dispatch in (provider.build)(setup) {
