@@ -331,7 +331,8 @@ export interface EngineOptions {
   maxTokensPerBatch?: number
   /**
    * The most bytes that the weights of loaded models may take: idle models are unloaded to make room, and what
-   * does not fit even so is `OUT_OF_MEMORY`. Batches are bounded by `maxTokensPerBatch`.
+   * does not fit even so is `OUT_OF_MEMORY`. Batches are bounded by `maxTokensPerBatch`; on a GPU in our own encoders
+   * also by what this leaves of each card beside the weights.
    * @defaultValue no limit
    * @example
    * ```ts

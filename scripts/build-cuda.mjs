@@ -10,7 +10,7 @@ import { cudaCargo } from './cuda/cargo.mjs'
 import { checkAddon } from './cuda/check.mjs'
 import { step } from './cuda/steps.mjs'
 import { FEATURES, distAddon } from './dist.mjs'
-import { strip } from './pack.mjs'
+import { checkGlibc, strip } from './pack.mjs'
 import { ROOT, cargoBuild, main, replaceFile } from './setup.mjs'
 
 const KEY = 'linux-x64-gnu'
@@ -27,6 +27,7 @@ export async function buildCuda({ toolkit, glibc, check = false }) {
       strip(addon)
     })
   }
+  if (glibc) console.log(`[check] ✓ needs glibc ${checkGlibc(addon, glibc)}, at most ${glibc} allowed`)
   await checkAddon(addon, home)
   console.log(`[cuda] ${addon.slice(ROOT.length)}`)
 }

@@ -4,7 +4,7 @@ import { parseArgs } from 'node:util'
 
 import { buildCuda } from './build-cuda.mjs'
 import { FEATURES, KEY, distAddon } from './dist.mjs'
-import { strip } from './pack.mjs'
+import { checkGlibc, strip } from './pack.mjs'
 import { cargoBuild, main, replaceFile } from './setup.mjs'
 
 const ARCHITECTURES = { x64: 'x86_64', arm64: 'aarch64' }
@@ -17,4 +17,5 @@ await main(async () => {
   const library = await cargoBuild(options, { command: values.glibc ? 'zigbuild' : 'build' })
   replaceFile(library, distAddon(KEY))
   strip(distAddon(KEY))
+  if (values.glibc) console.log(`[check] ✓ needs glibc ${checkGlibc(distAddon(KEY), values.glibc)}`)
 })

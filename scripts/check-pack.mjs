@@ -1,15 +1,17 @@
 // npm run pack:check: installs the packed tarballs into an empty project, as a user would, without Rust and without
 // our development dependencies, and uses them there.
 import { execFileSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { delimiter, dirname, join } from 'node:path'
 
 import { ensureModels } from '../__test__/fixtures/make-models.mjs'
 import { packAll } from './pack.mjs'
 import { ROOT, SetupError, main } from './setup.mjs'
 
-/** One for each backend, beside the bundled one. */
+const onWindows = process.platform === 'win32'
+
+/** One for each backend, beside the bundled one: ONNX Runtime last, which some platforms do not have. */
 const MODELS = ['bert-mean', 'onnx-bert']
 
 /** A package of the registry that nobody here wrote, with several thousand functions; what is asked, and what answers. */
@@ -26,12 +28,10 @@ const FOREIGN = {
 /** Only Node and the system's own tools: no cargo, and nothing that names our addon. */
 function userEnvironment() {
   const kept = Object.entries(process.env).filter(
-    ([name]) => !/^(EMBEDDING_ENGINE_|CARGO|RUSTUP|npm_|NODE_OPTIONS)/.test(name),
+    ([name]) => !/^(EMBEDDING_ENGINE_|CARGO|RUSTUP|npm_|NODE_OPTIONS|PATH$)/i.test(name),
   )
-  return {
-    ...Object.fromEntries(kept),
-    PATH: [dirname(process.execPath), '/usr/local/bin', '/usr/bin', '/bin'].join(':'),
-  }
+  const system = onWindows ? [join(process.env.SystemRoot, 'System32')] : ['/usr/local/bin', '/usr/bin', '/bin']
+  return { ...Object.fromEntries(kept), PATH: [dirname(process.execPath), ...system].join(delimiter) }
 }
 
 function check(name, action) {
@@ -51,19 +51,30 @@ function assert(condition, message) {
 
 await main(async () => {
   const tarballs = await packAll()
-  const models = ensureModels({ names: MODELS })
-  const project = mkdtempSync(join(tmpdir(), 'embedding-engine-user-'))
+  // After packAll, which compiles it.
+  const { currentPlatform } = await import('../dist/lib/native/platform.js')
+  const hasOnnx = currentPlatform().onnxRuntime !== undefined
+  const names = hasOnnx ? MODELS : MODELS.slice(0, 1)
+  const models = ensureModels({ names })
+  // As modules tell it: macOS links its folder for temporary files, Windows may shorten it.
+  const project = realpathSync.native(mkdtempSync(join(tmpdir(), 'embedding-engine-user-')))
   const env = userEnvironment()
   const run = (command, ...args) =>
     execFileSync(command, args, { cwd: project, env, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })
   const node = (source, ...flags) => run(process.execPath, ...flags, '--eval', source).trim()
-  const cli = (...args) => run(join(project, 'node_modules/.bin/embedding-engine'), ...args)
+  // npm itself, where it started this: on Windows its command is a script that needs a shell.
+  const npm = (...args) =>
+    process.env.npm_execpath ? run(process.execPath, process.env.npm_execpath, ...args) : run('npm', ...args)
+  const cli = (...args) =>
+    onWindows
+      ? run(process.execPath, join(project, 'node_modules/embedding-engine/dist/lib/cli/main.js'), ...args)
+      : run(join(project, 'node_modules/.bin/embedding-engine'), ...args)
 
   try {
     writeFileSync(join(project, 'package.json'), JSON.stringify({ name: 'user', private: true, type: 'module' }))
     const results = [
       check('install', () => {
-        run('npm', 'install', '--no-audit', '--no-fund', '--prefer-offline', '--loglevel', 'error', ...tarballs)
+        npm('install', '--no-audit', '--no-fund', '--prefer-offline', '--loglevel', 'error', ...tarballs)
         return readdirSync(join(project, 'node_modules'))
           .filter((name) => !name.startsWith('.'))
           .join(', ')
@@ -77,7 +88,7 @@ await main(async () => {
         ),
       ),
       check('require', () => node("console.log(require('embedding-engine').version)", '--input-type=commonjs')),
-      ...MODELS.map((name) =>
+      ...names.map((name) =>
         check(`embed with ${name}`, () =>
           node(
             `import { embed } from 'embedding-engine'
@@ -155,9 +166,9 @@ await main(async () => {
         assert(line.embedding.length > 0, 'no embedding')
       }),
       check('command line: doctor', () => {
-        const { ok, addon, onnxRuntime } = JSON.parse(cli('doctor', '--json', '--model', join(models, MODELS[1])))
+        const { ok, addon, onnxRuntime } = JSON.parse(cli('doctor', '--json', '--model', join(models, names.at(-1))))
         assert(ok, 'not ok')
-        for (const path of [addon.path, onnxRuntime.path])
+        for (const path of hasOnnx ? [addon.path, onnxRuntime.path] : [addon.path])
           assert(path.startsWith(join(project, 'node_modules')), `${path} is not in the project`)
         return addon.path.slice(project.length + 1)
       }),

@@ -138,7 +138,13 @@ function linkedPackages({ packages, resolve }) {
   return found
 }
 
-/** The newest version of glibc that a library asks for. */
+/** The newest version of glibc that a library asks for; throws where it is newer than it may be. */
+export function checkGlibc(library, newest = NEWEST_GLIBC) {
+  const found = newestGlibc(library)
+  if (isNewer(found, newest)) throw new SetupError(`${library} needs glibc ${found}; at most ${newest} is allowed.`)
+  return found
+}
+
 function newestGlibc(library) {
   const symbols = execFileSync('objdump', ['-T', library], { encoding: 'utf8', maxBuffer: 2 ** 28 })
   const versions = [...symbols.matchAll(/GLIBC_(\d+\.\d+)/g)].map(([, version]) => version)
@@ -172,12 +178,10 @@ export async function packAll() {
   mkdirSync(OUT, { recursive: true })
   const { folder, libraries } = await stagePlatform(manifest)
   for (const library of libraries) {
-    const glibc = process.platform === 'linux' ? newestGlibc(library) : undefined
+    const glibc = process.platform === 'linux' ? checkGlibc(library) : undefined
     console.log(
       `[pack] ${library.slice(folder.length + 1)}: ${megabytes(library).toFixed(1)} MB${glibc ? `, needs glibc ${glibc}` : ''}`,
     )
-    if (glibc && isNewer(glibc, NEWEST_GLIBC))
-      throw new SetupError(`${library} needs glibc ${glibc}; at most ${NEWEST_GLIBC} is allowed.`)
   }
   return [await pack(stageMain(manifest)), await pack(folder)]
 }

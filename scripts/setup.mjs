@@ -17,7 +17,8 @@ export function run(command, args, { env = {} } = {}) {
       cwd: ROOT,
       env: { ...process.env, ...env },
       stdio: ['ignore', 'inherit', 'inherit'],
-      shell: process.platform === 'win32',
+      // npm is a script there, which needs a shell; that splits paths with spaces (C:\\Program Files\\nodejs).
+      shell: process.platform === 'win32' && command === 'npm',
     })
     child.on('error', (error) => reject(new SetupError(`${command} cannot be run: ${error.message}`)))
     child.on('close', (code, signal) => {

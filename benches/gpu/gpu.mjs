@@ -37,17 +37,29 @@ const { values } = parseArgs({
 const say = (message) => console.error(`[bench:gpu] ${message}`)
 const median = (list) => list.toSorted((a, b) => a - b)[list.length >> 1]
 
-/** The card, or the end of the program with every reason. */
-function card(devices) {
+/** Makes sure that there is a card before a large model is made; else the end of the program with every reason. */
+function checkCards(devices) {
   const kind = values.device.split(':')[0]
   const known = devices.filter((device) => device.kind === kind)
   const usable = known.filter((device) => device.available && device.details.backends?.includes('candle'))
-  const [first] = /:\d+$/.test(values.device) ? usable.filter(({ id }) => id === values.device) : usable
-  if (first) return first
+  if (/:\d+$/.test(values.device) ? usable.some(({ id }) => id === values.device) : usable.length > 0) return
   say(`There is no usable device for ${values.device}, so nothing was measured.`)
   for (const { id, reason } of known) say(`${id}: ${reason ?? 'our own encoders do not run on it.'}`)
   if (!known.length) say(`listDevices() has none of this kind: ${devices.map(({ id }) => id).join(', ')}.`)
   process.exit(1)
+}
+
+/** The cards that the model really runs on: `cuda:0,1` are two. */
+function cardsOf(name, devices) {
+  const [kind, indices] = name.split(':')
+  const ids = indices === undefined ? [kind] : indices.split(',').map((index) => `${kind}:${index}`)
+  return devices.filter(({ id }) => ids.includes(id))
+}
+
+/** What all of them could do at most, in TFLOP/s; `undefined` where one is not known. */
+function peakOf(cards) {
+  const peaks = cards.map(({ name }) => peak(name))
+  return peaks.includes(undefined) ? undefined : peaks.reduce((sum, one) => sum + one, 0)
 }
 
 async function loadOurs() {
@@ -71,12 +83,12 @@ async function time(pass) {
   return median(seconds)
 }
 
-/** sentence-transformers in its own process; `undefined` with a word where it is not there. */
-async function sentenceTransformers(folder) {
+/** sentence-transformers in its own process, on one card; `undefined` with a word where it is not there. */
+async function sentenceTransformers(folder, device) {
   const worker = join(ROOT, 'benches/compare/workers/sentence_transformers_worker.py')
   const peer = new Peer({ command: [values.python, worker], env: { HF_HUB_OFFLINE: '1' }, missing: 'see --python' })
   try {
-    const request = { cmd: 'load', model: folder, threads: 4, precision: 'bf16', device: 'cuda' }
+    const request = { cmd: 'load', model: folder, threads: 4, precision: 'bf16', device }
     const { versions, notes } = await peer.ask({ ...request, attention: values.attention })
     say(`sentence-transformers ${versions['sentence-transformers']}, torch ${versions.torch}, ${notes}`)
     return peer
@@ -101,14 +113,17 @@ async function timePeer(peer, texts) {
 }
 
 const { EmbeddingEngine, listDevices } = await loadOurs()
-const device = card(await listDevices())
+const devices = listDevices()
+checkCards(devices)
 const folder = join(ensureModels({ names: [MODEL] }), MODEL)
 const config = JSON.parse(readFileSync(join(folder, 'config.json'), 'utf8'))
 const engine = new EmbeddingEngine({ device: values.device, offline: true })
 const [info] = await engine.preload(folder)
-const top = peak(device.name)
-say(`${device.name}, ${info.device}, ${info.dtype}; peak ${top ? `${top} TFLOP/s` : 'not known for this card'}`)
-const peer = await sentenceTransformers(folder)
+const cards = cardsOf(info.device, devices)
+const top = peakOf(cards)
+const names = cards.map(({ name }) => name).join(', ')
+say(`${names}, ${info.device}, ${info.dtype}; peak ${top ? `${top} TFLOP/s` : 'not known for this card'}`)
+const peer = await sentenceTransformers(folder, cards[0].id)
 const options = { model: folder, prompt: false, truncate: false }
 const count = async (texts) => engine.countTokens(texts, { model: folder, prompt: false })
 
@@ -134,7 +149,7 @@ for (const [texts, tokens] of SHAPES) {
 peer?.close()
 await engine.dispose()
 
-if (values.json) console.log(JSON.stringify({ device, model: info, peak: top, lines }, null, 2))
+if (values.json) console.log(JSON.stringify({ cards, model: info, peak: top, lines }, null, 2))
 else
   console.table(
     lines.map((line) => ({

@@ -6,9 +6,15 @@ use super::cuda::{self, Card, Verdict};
 use super::{Accelerator, DeviceInfo, backends, plain, sentence};
 use crate::backend::onnx::ProviderInfo;
 
-/// What stands in the way of a card where the build has nothing for it.
-pub(super) const NOT_COMPILED_IN: &str = "This build of embedding-engine has no CUDA encoders: install the published \
-                                          package (npm install embedding-engine), or build with npm run build:cuda.";
+/// What stands in the way of a card where the build has nothing for it, and what to do: on most systems nothing that is
+/// published has.
+pub(super) const NOT_COMPILED_IN: &str = if cfg!(all(target_os = "linux", target_arch = "x86_64")) {
+    "This build of embedding-engine has no CUDA encoders: install the published package (npm install \
+     embedding-engine), or build with npm run build:cuda."
+} else {
+    "This build of embedding-engine has no CUDA encoders: they are in the package for Linux x64 only. Elsewhere models \
+     run on the card in ONNX Runtime, with device 'cuda' and backend 'onnx' in modelDefaults, if its library has CUDA."
+};
 
 /// Why our own encoders cannot use the card; `None` if they can.
 pub(super) fn reason(verdict: &Verdict, card: &Card, compiled_in: bool) -> Option<String> {

@@ -30,7 +30,9 @@ pub fn choose(name: &str, needed: u64, host: &Host) -> Result<Selection> {
     }
     let verdict = cuda::find(host);
     let usable = verdict.problem.is_none() && cuda::compiled_in();
-    let free = if usable { cuda::memory_free(&verdict) } else { Vec::new() };
+    // Asking takes a context on each card for a moment: not on those that were left out on purpose.
+    let is_open = matches!(request, Request::Auto | Request::Kind(_));
+    let free = if usable && is_open { cuda::memory_free(&verdict) } else { Vec::new() };
     Machine { verdict: &verdict, free: &free, compiled_in: cuda::compiled_in() }.choose(name, &request, needed)
 }
 

@@ -50,7 +50,7 @@ struct Accelerator {
     systems: &'static [&'static str],
 }
 
-/// In the order in which `auto` would try them.
+/// In the order in which they are listed. `auto` looks at the first only: the others are for who names them.
 const ACCELERATORS: &[Accelerator] = &[
     Accelerator { kind: "cuda", name: "NVIDIA GPU (CUDA)", systems: &["linux", "windows"] },
     Accelerator { kind: "tensorrt", name: "NVIDIA GPU (TensorRT)", systems: &["linux", "windows"] },

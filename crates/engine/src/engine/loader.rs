@@ -2,12 +2,13 @@
 
 use std::ops::Range;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use serde_json::json;
 
 use super::download::{self, Asked};
 use super::event::OnEvent;
+use super::fallback::Fallback;
 use super::options::EngineOptions;
 use crate::backend::candle::{self, Dtype};
 use crate::backend::weights::Checkpoint;
@@ -18,7 +19,7 @@ use crate::error::{Code, Error, Result};
 use crate::hub::{self, HubConfig, Located};
 use crate::model::static_table::table_shape;
 use crate::model::{self, Architecture, BackendKind, ModelOverrides, ModelSpec};
-use crate::sync::{catch, lock};
+use crate::sync::catch;
 use crate::tokenize::{Encoded, Tokenizer, words::WordTokenizer};
 
 /// Text to token ids, as [`Tokenizer`] does it.
@@ -131,8 +132,7 @@ const BY_ONNX_RUNTIME: [&str; 5] = ["tensorrt", "migraphx", "directml", "coreml"
 pub struct Files {
     options: EngineOptions,
     hub: HubConfig,
-    /// What is to be told of a fallback, and what was told already.
-    fallback: Mutex<(Option<String>, Vec<String>)>,
+    fallback: Fallback,
 }
 
 /// What a model takes on a card beside its weights: CUDA's own state and the work of one batch. An estimate, with
@@ -142,7 +142,7 @@ const CARD_WORKSPACE: u64 = 1 << 30;
 impl Files {
     /// A loader for an engine with these options.
     pub fn new(options: &EngineOptions) -> Self {
-        Files { options: options.clone(), hub: options.hub(), fallback: Mutex::default() }
+        Files { options: options.clone(), hub: options.hub(), fallback: Fallback::default() }
     }
 
     /// The device for a model: ONNX Runtime may reach some that our own encoders cannot, and a table gains nothing
@@ -164,11 +164,7 @@ impl Files {
         };
         let chosen = device::choose(&request, needed, &self.options.device_host())?;
         if let Some(warning) = &chosen.warning {
-            let mut fallback = lock(&self.fallback);
-            if !fallback.1.contains(warning) {
-                fallback.1.push(warning.clone());
-                fallback.0 = Some(warning.clone());
-            }
+            self.fallback.warn(warning);
         }
         Ok(chosen.to_string())
     }
@@ -189,23 +185,29 @@ impl Files {
 
     fn load_backend(&self, spec: &ModelSpec, cancel: &Cancel) -> Result<Arc<dyn Backend>> {
         let device = self.device(spec)?;
-        let loaded = match spec.backend {
+        let is_auto = self.options.device_request()? == "auto";
+        self.fallback.load(&device, is_auto, |device| {
+            self.load_on(spec, device, cancel).map_err(|error| name_attempt(error, device))
+        })
+    }
+
+    fn load_on(&self, spec: &ModelSpec, device: &str, cancel: &Cancel) -> Result<Arc<dyn Backend>> {
+        match spec.backend {
             BackendKind::Candle if device != "cpu" => {
                 if device.starts_with("cuda") {
-                    device::cuda::make_ready(&device, &self.options.device_host())?;
+                    device::cuda::make_ready(device, &self.options.device_host())?;
                 }
                 let limits =
                     cards::Limits { memory: self.options.memory_limit, tokens: self.options.max_tokens_per_batch };
-                cards::load(spec, &device, self.options.dtype, limits, cancel)
+                cards::load(spec, device, self.options.dtype, limits, cancel)
             }
-            BackendKind::Candle => candle::load(spec, &device, self.options.dtype, cancel),
+            BackendKind::Candle => candle::load(spec, device, self.options.dtype, cancel),
             BackendKind::Static => {
-                static_table::load(spec, &device).and_then(|backend| check_dtype(spec, backend, self.options.dtype))
+                static_table::load(spec, device).and_then(|backend| check_dtype(spec, backend, self.options.dtype))
             }
-            BackendKind::Onnx => onnx::load(spec, &device, &self.onnx_options(&device, cancel))
+            BackendKind::Onnx => onnx::load(spec, device, &self.onnx_options(device, cancel))
                 .and_then(|backend| check_dtype(spec, backend, self.options.dtype)),
-        };
-        loaded.map_err(|error| name_attempt(error, &device))
+        }
     }
 
     fn onnx_options(&self, device: &str, cancel: &Cancel) -> onnx::OnnxOptions {
@@ -320,7 +322,7 @@ impl Loader for Files {
     }
 
     fn take_warning(&self) -> Option<String> {
-        lock(&self.fallback).0.take()
+        self.fallback.take()
     }
 }
 

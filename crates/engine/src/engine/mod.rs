@@ -17,6 +17,7 @@ mod download;
 mod embed;
 mod encode;
 mod event;
+mod fallback;
 mod gauge;
 mod json;
 mod lanes;

@@ -157,13 +157,14 @@ pub(super) fn rows(
     Ok((rows, width))
 }
 
-/// Tells the backend's warnings to a call that it worked for.
+/// Tells the backend's warnings to a call that it worked for. Where none of them listens any more the backend keeps
+/// them, for the next.
 pub(super) fn warn(weights: &Weights, queue: &mut Queue, batch: &Batch) {
+    let mut numbers = batch.items.iter().map(|item| item.call);
+    let listening = numbers.find(|number| queue.get_mut(*number).is_some_and(|call| !call.settle.is_over()));
+    let Some(call) = listening.and_then(|number| queue.get_mut(number)) else { return };
     for message in weights.backend.notices() {
-        let mut calls = batch.items.iter().map(|item| item.call);
-        if let Some(call) = calls.next().and_then(|number| queue.get_mut(number)) {
-            call.reporter.send(Event::Notice { level: Level::Warn, message });
-        }
+        call.reporter.send(Event::Notice { level: Level::Warn, message });
     }
 }
 

@@ -35,7 +35,7 @@ pub struct Limits {
 
 /// What a batch takes of a device's memory, in bytes.
 ///
-/// `bytes(tokens) = fixed + per_token · tokens`, at the widest point of a layer, with `b` bytes a value of the
+/// `bytes(tokens) = min(fixed, per_pair · tokens²) + per_token · tokens`, at the widest point of a layer, with `b` bytes a value of the
 /// matrices' type:
 ///
 /// - residual stream, its norm and what is added to it, f32: `3 · 4 · hidden`, and the norm once more in the
@@ -45,13 +45,16 @@ pub struct Limits {
 ///   attention: q, k and v as they come (`b + 4 + 4` a value, and once more gathered and turned by heads,
 ///   `4 + b`), and its result twice: `2 · b · q_width`;
 /// - `fixed`: a tile of attention, [`Tiles::scores`] scores in f32 three times (with mask, softmax) and twice in
-///   the matrices' type, and positions.
+///   the matrices' type, and positions. Few tokens have fewer scores than that: `per_pair` is those of all heads for
+///   one query and one key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Footprint {
     /// Of the weights, on the device already.
     pub weights: u64,
-    /// Whatever the number of tokens.
+    /// However many tokens there are.
     pub fixed: u64,
+    /// For each pair of tokens, up to `fixed`.
+    pub per_pair: u64,
     /// For each token.
     pub per_token: u64,
 }
@@ -60,41 +63,53 @@ impl Footprint {
     /// That of an encoder whose matrices are held as `dtype`.
     pub(super) fn of(architecture: &Architecture, dtype: DType, weights: u64, tiles: Tiles) -> Self {
         let b = dtype.size_in_bytes();
-        let (hidden, q, kv, mlp) = match architecture {
+        let (heads, hidden, q, kv, mlp) = match architecture {
             Architecture::Qwen(config) => {
                 let kv = config.num_kv_heads * config.head_dim;
-                (config.hidden_size, config.num_heads * config.head_dim, kv, 4 * b * config.intermediate_size)
+                let q = config.num_heads * config.head_dim;
+                (config.num_heads, config.hidden_size, q, kv, 4 * b * config.intermediate_size)
             }
             Architecture::Bert(config) => {
-                (config.hidden_size, config.hidden_size, config.hidden_size, 3 * 4 * config.intermediate_size)
+                let hidden = config.hidden_size;
+                (config.num_heads, hidden, hidden, hidden, 3 * 4 * config.intermediate_size)
             }
-            Architecture::Onnx | Architecture::Static => (0, 0, 0, 0),
+            Architecture::Onnx | Architecture::Static => (0, 0, 0, 0, 0),
         };
         let attention = (q + 2 * kv) * (2 * b + 12) + 2 * b * q;
+        let score = 3 * 4 + 2 * b;
         Footprint {
             weights,
-            fixed: (tiles.scores * (3 * 4 + 2 * b)) as u64,
+            fixed: (tiles.scores * score) as u64,
+            per_pair: (heads * score) as u64,
             per_token: (hidden * (12 + b) + mlp.max(attention)) as u64,
         }
     }
 
     /// Bytes for a batch, weights not counted.
     pub fn bytes(&self, tokens: usize) -> u64 {
-        self.fixed.saturating_add(self.per_token.saturating_mul(tokens as u64))
+        let tokens = tokens as u64;
+        let scores = self.per_pair.saturating_mul(tokens.saturating_mul(tokens)).min(self.fixed);
+        scores.saturating_add(self.per_token.saturating_mul(tokens))
     }
 
     /// Tokens that fit into the free memory and the limits, at least 1 and at most [`GPU_BATCH_TOKENS`].
     ///
-    /// `(min(0.9 · free, memoryLimit − weights) − fixed) / per_token`, where other processes' use of the card is
-    /// not free; what is free is read before each batch.
+    /// The most whose [`Footprint::bytes`] are within `min(0.9 · free, memoryLimit − weights)`, where other processes'
+    /// use of the card is not free; what is free is read before each batch.
     pub fn tokens(&self, memory: Option<Memory>, limits: Limits) -> usize {
         if let Some(tokens) = limits.tokens {
             return tokens.max(1);
         }
         let free = memory.map_or(u64::MAX, |memory| (memory.free as f64 * SHARE) as u64);
         let allowed = limits.memory.map_or(u64::MAX, |limit| limit.saturating_sub(self.weights));
-        let tokens = free.min(allowed).saturating_sub(self.fixed) / self.per_token.max(1);
-        usize::try_from(tokens).unwrap_or(usize::MAX).clamp(1, GPU_BATCH_TOKENS)
+        let room = free.min(allowed);
+        // By halves: `low` fits, or is 1.
+        let (mut low, mut high) = (1, GPU_BATCH_TOKENS);
+        while low < high {
+            let middle = (low + high).div_ceil(2);
+            if self.bytes(middle) <= room { low = middle } else { high = middle - 1 }
+        }
+        low
     }
 }
 
@@ -166,10 +181,26 @@ mod tests {
         assert_eq!(footprint.tokens(free(2), Limits::default()) as u64, expected);
         assert_eq!(footprint.tokens(free(0), Limits::default()), 1);
         // memoryLimit counts the weights; maxTokensPerBatch wins.
-        let memory = Some(3_086_000_000 + (1 << 30) + 93_184 * 100);
-        assert_eq!(footprint.tokens(free(75), Limits { memory, tokens: None }), 100);
+        let memory = Some(3_086_000_000 + (1 << 30) + 93_184 * 5000);
+        assert_eq!(footprint.tokens(free(75), Limits { memory, tokens: None }), 5000);
         assert_eq!(footprint.tokens(free(0), Limits { memory, tokens: Some(7000) }), 7000);
         assert_eq!(footprint.tokens(None, Limits::default()), GPU_BATCH_TOKENS);
+    }
+
+    #[test]
+    fn a_card_with_little_room_takes_small_batches_not_single_texts() {
+        let footprint = Footprint::of(&qodo(), DType::BF16, 0, Tiles::GPU);
+        // 12 heads · 16 bytes a score, 93,184 a token: 192 · 1000² + 93,184 · 1000.
+        assert_eq!(footprint.bytes(1000), 285_184_000);
+        let memory = |free: u64| Some(Memory { free, total: 8 << 30 });
+        let tokens = footprint.tokens(memory(285_184_000 * 10 / 9 + 10), Limits::default());
+        assert_eq!(tokens, 1000);
+        // The most that fits, whatever there is.
+        for free in [0, 1 << 20, 100 << 20, 900 << 20, 1 << 30, 3 << 30] {
+            let (tokens, room) = (footprint.tokens(memory(free), Limits::default()), (free as f64 * SHARE) as u64);
+            assert!(tokens == 1 || footprint.bytes(tokens) <= room, "{free}: {tokens}");
+            assert!(tokens == GPU_BATCH_TOKENS || footprint.bytes(tokens + 1) > room, "{free}: {tokens}");
+        }
     }
 
     #[test]

@@ -13,7 +13,6 @@ use crate::batch::PackedBatch;
 use crate::cancel::Cancel;
 use crate::error::{Code, Error, Result};
 use crate::model::ModelSpec;
-#[cfg(feature = "cuda")]
 use crate::sync::catch;
 
 /// Loads a model on GPUs: `cuda:0`, a replica on each of `cuda:0,1`, or `metal`.
@@ -51,7 +50,10 @@ pub fn load_on(
 ) -> Result<Arc<dyn Backend>> {
     let cards = devices.into_iter().map(|(name, open)| {
         let (spec, cancel, called) = (spec.clone(), cancel.clone(), name.clone());
-        let make: MakeCard = Box::new(move || Ok(Box::new(CandleCard::load(&spec, open()?, &called, dtype, &cancel)?)));
+        let make: MakeCard = Box::new(move || {
+            let device = Opened(open()?);
+            Ok(Box::new(CandleCard::load(&spec, device, &called, dtype, &cancel)?))
+        });
         (name, make)
     });
     Ok(Arc::new(Cards::start(cards.collect(), limits)?))
@@ -90,7 +92,10 @@ fn open(name: &str, index: usize) -> Result<Device> {
     };
     // Where a library of CUDA cannot be loaded, cudarc panics.
     let opened = catch("opening a device", || Device::new_cuda_with_stream(index).map_err(from_candle));
-    let device = opened.map_err(|error| unusable(error.message))?;
+    let device = opened.map_err(|error| match error.code {
+        Code::OutOfMemory => no_room("CUDA itself", name, None, &error),
+        _ => unusable(error.message),
+    })?;
     let cuda = device.as_cuda_device().map_err(from_candle)?;
     // SAFETY: events order the streams of a device. All tensors of this one are made, used and freed on its only
     // stream, by one thread, and nothing has been allocated yet.
@@ -105,25 +110,78 @@ fn open(name: &str, _index: usize) -> Result<Device> {
     Err(Error::new(Code::DeviceUnavailable, message).with("device", name))
 }
 
+/// A device that is in use. One that has failed for good is left as it is: cudarc gives back the handles of cuBLAS and
+/// of cuRAND and panics where that fails, and of two panics at once the process dies.
+struct Opened(Device);
+
+impl Opened {
+    /// Waits for all that the device was told to do.
+    fn check(&self) -> Result<()> {
+        self.0.synchronize().map_err(|error| {
+            let error = from_candle(error);
+            Error { code: Code::DeviceUnavailable, ..error }
+        })
+    }
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        if catch("asking a device", || self.check()).is_err() {
+            // The handles live as long as one of the device's copies.
+            let _kept = std::mem::ManuallyDrop::new(self.0.clone());
+        }
+    }
+}
+
 /// A model on a device of Candle's.
 pub(super) struct CandleCard {
-    device: Device,
+    device: Opened,
     backend: Arc<dyn Backend>,
     footprint: Footprint,
 }
 
 impl CandleCard {
     /// Loads the model. To be called on the thread that keeps it.
-    pub(super) fn load(spec: &ModelSpec, device: Device, name: &str, dtype: Dtype, cancel: &Cancel) -> Result<Self> {
-        let backend = candle::load_generic(spec, device.clone(), name, dtype, cancel)?;
+    fn load(spec: &ModelSpec, device: Opened, name: &str, dtype: Dtype, cancel: &Cancel) -> Result<Self> {
+        let backend = candle::load_generic(spec, device.0.clone(), name, dtype, cancel);
+        let backend = backend.map_err(|error| match error.code {
+            Code::OutOfMemory => no_room(&spec.id, name, memory(&device.0), &error),
+            _ => error,
+        })?;
         let info = backend.info();
         let dtype = match info.dtype.as_str() {
             "bfloat16" => DType::BF16,
             "float16" => DType::F16,
             _ => DType::F32,
         };
-        let footprint = Footprint::of(&spec.architecture, dtype, info.weight_bytes, Tiles::of(&device));
+        let footprint = Footprint::of(&spec.architecture, dtype, info.weight_bytes, Tiles::of(&device.0));
         Ok(CandleCard { device, backend, footprint })
+    }
+}
+
+/// The device's memory, where it tells.
+fn memory(device: &Device) -> Option<Memory> {
+    match device {
+        #[cfg(feature = "cuda")]
+        Device::Cuda(device) => cuda::memory(device),
+        _ => None,
+    }
+}
+
+/// `what` does not fit, before any batch.
+fn no_room(what: &str, device: &str, memory: Option<Memory>, cause: &Error) -> Error {
+    let free = memory.map_or_else(String::new, |memory| {
+        format!(", of which {} MiB of {} MiB are left", memory.free >> 20, memory.total >> 20)
+    });
+    let message = format!(
+        "{what} does not fit into the memory of {device}{free}. Free memory on the card (nvidia-smi shows who uses it), \
+         or use a smaller model, or device 'cpu'. ({})",
+        cause.message
+    );
+    let error = Error::new(Code::OutOfMemory, message).with("device", device);
+    match memory {
+        Some(memory) => error.with("bytesFree", memory.free).with("bytesTotal", memory.total),
+        None => error,
     }
 }
 
@@ -137,11 +195,7 @@ impl Card for CandleCard {
     }
 
     fn memory(&self) -> Option<Memory> {
-        match &self.device {
-            #[cfg(feature = "cuda")]
-            Device::Cuda(device) => cuda::memory(device),
-            _ => None,
-        }
+        memory(&self.device.0)
     }
 
     fn run(&mut self, batch: &PackedBatch, cancel: &Cancel) -> Result<Vec<f32>> {
@@ -149,10 +203,7 @@ impl Card for CandleCard {
     }
 
     fn check(&mut self) -> Result<()> {
-        self.device.synchronize().map_err(|error| {
-            let error = from_candle(error);
-            Error { code: Code::DeviceUnavailable, ..error }
-        })
+        self.device.check()
     }
 }
 
@@ -166,11 +217,14 @@ mod cuda {
     /// Freed memory that the driver keeps for the next batch, at most: without it, the end of each batch gives
     /// all back to the system, and the next one maps it again.
     const KEPT: u64 = 2 << 30;
+    /// No more than this part of the card, which is other programs' too.
+    const KEPT_SHARE: u64 = 8;
 
     /// Lets the driver keep freed memory. Best effort: drivers without pools go without.
     pub(super) fn keep_freed_memory(device: &CudaDevice) {
         let Some(pool) = pool(device) else { return };
-        let mut kept = KEPT;
+        let total = device.cuda_stream().context().mem_get_info().map_or(0, |(_, total)| total as u64);
+        let mut kept = KEPT.min(total / KEPT_SHARE);
         // SAFETY: the attribute is a `cuuint64_t`, which `kept` is; the pool is the device's own.
         let _ = unsafe {
             sys::cuMemPoolSetAttribute(
@@ -228,6 +282,16 @@ mod tests {
             assert_eq!(error.code, Code::InvalidOption, "{wrong}");
             assert!(error.message.contains(wrong), "{}", error.message);
         }
+    }
+
+    #[test]
+    fn a_card_without_room_is_named_with_the_figures() {
+        let cause = Error::new(Code::OutOfMemory, "No memory");
+        let memory = Some(Memory { free: 3 << 20, total: 9 << 20 });
+        let error = no_room("a/model", "cuda:1", memory, &cause);
+        assert_eq!((error.code, &error.details["device"]), (Code::OutOfMemory, &"cuda:1".into()));
+        assert!(error.message.starts_with("a/model does not fit into the memory of cuda:1, of which 3 MiB of 9 MiB"));
+        assert!(error.message.ends_with("(No memory)"), "{}", error.message);
     }
 
     #[cfg(not(feature = "cuda"))]

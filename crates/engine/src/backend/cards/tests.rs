@@ -48,7 +48,7 @@ impl Card for Fake {
     }
 
     fn footprint(&self) -> Footprint {
-        Footprint { weights: 0, fixed: 1 << 20, per_token: 1 << 20 }
+        Footprint { weights: 0, fixed: 1 << 20, per_pair: 1 << 20, per_token: 1 << 20 }
     }
 
     fn memory(&self) -> Option<Memory> {

@@ -18,6 +18,12 @@ pub(super) fn identity(file: &Path) -> String {
     format!("{}\0{size}\0{}\0", real.display(), modified.unwrap_or_default().as_nanos())
 }
 
+/// What tells a model of several files from every other one. The graph alone does not: a fine-tune may change nothing
+/// but the file of weights beside it.
+pub(super) fn identity_of(files: impl Iterator<Item = PathBuf>) -> String {
+    files.map(|file| identity(&file)).collect()
+}
+
 /// The folder `<home>/compiled/<kind>/<key>` for what `parts` tell, made; `None` if it cannot be made: what
 /// was compiled is then not kept.
 pub(super) fn folder(home: Option<&Path>, kind: &str, parts: &[&[u8]]) -> Option<PathBuf> {
@@ -59,7 +65,12 @@ mod tests {
         std::fs::write(&file, "1").unwrap();
         let before = identity(&file);
         assert_eq!(before, identity(&file));
+        let graph = folder.path().join("graph");
+        std::fs::write(&graph, "g").unwrap();
+        let both = || identity_of([graph.clone(), file.clone()].into_iter());
+        let model = both();
         std::fs::write(&file, "12").unwrap();
         assert_ne!(before, identity(&file));
+        assert_ne!(model, both());
     }
 }

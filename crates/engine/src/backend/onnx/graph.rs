@@ -34,6 +34,12 @@ impl Weights {
         kinds.max_by_key(|(_, bytes)| **bytes).map_or("float32", |(name, _)| name)
     }
 
+    /// The graph in `file`, and the files beside it that hold its tensors.
+    pub(super) fn files(&self, file: &Path) -> impl Iterator<Item = PathBuf> {
+        let folder = file.parent().unwrap_or(Path::new("")).to_owned();
+        std::iter::once(file.to_owned()).chain(self.external.keys().map(move |location| folder.join(location)))
+    }
+
     /// Bytes of all weights.
     pub(super) fn total(&self) -> u64 {
         self.bytes.values().fold(0, |sum, bytes| sum.saturating_add(*bytes))

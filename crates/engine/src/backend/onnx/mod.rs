@@ -106,7 +106,10 @@ fn load_exported(spec: &ModelSpec, device: &Device, options: &OnnxOptions) -> Re
     let runtime = runtime::open(options, device.kind())?;
     let weights = graph::inspect(file)?;
     device.check(&runtime)?;
-    let cache = || cache::folder(options.home.as_deref(), device.kind(), &[cache::identity(file).as_bytes()]);
+    let cache = || {
+        let identity = cache::identity_of(weights.files(file));
+        cache::folder(options.home.as_deref(), device.kind(), &[identity.as_bytes(), device.label.as_bytes()])
+    };
     let setup = Setup { cache: device.compiles().then(cache).flatten(), threads: options.threads, ..Setup::default() };
     let opening = Opening { device, runtime: &runtime, setup: &setup, cancel: &options.cancel };
     let session = session::open(Source { file, written: None }, &opening)?;

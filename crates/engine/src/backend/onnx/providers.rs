@@ -5,12 +5,13 @@
 //! a provider takes none of the nodes. Both are errors here.
 
 use std::ffi::{CStr, c_char};
+use std::path::PathBuf;
 use std::ptr;
 
 use ort::AsPointer;
 use ort::session::Session;
 use ort::session::builder::SessionBuilder;
-use ort::sys::OrtEpAssignedSubgraph;
+use ort::sys::{ORT_API_VERSION, OrtEpAssignedSubgraph};
 
 use super::message::tidy;
 use super::runtime::{self, ENVIRONMENT_VARIABLE, Runtime};
@@ -186,6 +187,12 @@ fn register(provider: &Provider, builder: &mut SessionBuilder, runtime: &Runtime
     if !(provider.is_compiled_in)().map_err(|error| tidy(error.message()).to_owned())? {
         return Err(not_compiled_in(provider, runtime));
     }
+    let windows = std::env::var_os("SystemRoot").map(PathBuf::from);
+    if provider.kind == "directml" && !installed::finds_directml(&runtime.library, windows.as_deref()) {
+        let library = runtime.library.display();
+        let remedy = remedy(provider.kind, provider.name);
+        return Err(format!("DirectML.dll is neither beside {library} nor in the system's folder. {remedy}"));
+    }
     preload::for_provider(provider.kind, &runtime.library);
     for dispatch in (provider.build)(setup) {
         dispatch.register(builder).map_err(|error| refusal(provider.kind, dispatch.name(), runtime, &error))?;
@@ -230,7 +237,15 @@ fn remedy(kind: &str, name: &str) -> String {
              has one ONNX Runtime.",
             library.display()
         ),
-        None => format!("Set {ENVIRONMENT_VARIABLE} to a build of ONNX Runtime that comes with {name}."),
+        None => {
+            let old = installed::too_old_with_provider(kind).map_or_else(String::new, |library| {
+                format!(" {} has it, but is too old: install a newer version of its package.", library.display())
+            });
+            format!(
+                "Set {ENVIRONMENT_VARIABLE} to a build of ONNX Runtime 1.{ORT_API_VERSION} or newer that comes with \
+                 {name}.{old}"
+            )
+        }
     }
 }
 

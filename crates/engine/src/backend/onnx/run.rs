@@ -9,7 +9,7 @@ use ort::session::Session;
 
 use super::exclusive::Exclusive;
 use super::inputs::Inputs;
-use super::message::{is_out_of_bounds, is_out_of_memory, tidy};
+use super::message::{is_of_device, is_out_of_bounds, is_out_of_memory, tidy};
 use super::outputs::{Level, Output, Values};
 use super::rectangles::{Limits, Rectangle, rectangles};
 use super::worker::{Stop, cancellable};
@@ -219,6 +219,14 @@ impl Runner {
         if is_out_of_memory(told) {
             let message = format!("No memory left for a run of {rows} × {tokens} tokens: {told}");
             return Error::new(Code::OutOfMemory, message).with("tokens", rows * tokens);
+        }
+        if is_of_device(told) {
+            let device = self.info.device.as_str();
+            let message = format!(
+                "The device {device} failed in a run of {rows} × {tokens} tokens: {told}. Restart the program, or use \
+                 device 'cpu'."
+            );
+            return Error::new(Code::DeviceUnavailable, message).with("device", device);
         }
         if is_out_of_bounds(told) {
             let message = format!("the tokenizer gives ids, or a length, that the graph has no embeddings for: {told}");

@@ -148,7 +148,7 @@ fn examine(path: &Path) -> Result<(Library, String), String> {
 }
 
 /// `1.x.y` with x at least the API that we were built for. A release 2 may break it.
-fn new_enough(version: &str) -> bool {
+pub(super) fn new_enough(version: &str) -> bool {
     let mut parts = version.split('.').map(|part| part.parse::<u32>().ok());
     parts.next() == Some(Some(1)) && parts.next().flatten().is_some_and(|minor| minor >= ORT_API_VERSION)
 }

@@ -8,7 +8,7 @@ use ort::ep;
 use ort::session::Session;
 use ort::session::builder::{AutoDevicePolicy, GraphOptimizationLevel, SessionBuilder};
 
-use super::message::{is_out_of_memory, is_too_new, tidy};
+use super::message::{is_of_device, is_out_of_memory, is_too_new, tidy};
 use super::providers::Device;
 use super::runtime::Runtime;
 use super::setup::Setup;
@@ -125,7 +125,8 @@ fn explain(file: &Path, device: &Device, error: &ort::Error) -> Error {
         let message = format!("{}: this ONNX Runtime cannot run the graph, a newer one may: {told}", file.display());
         return Error::unsupported(message);
     }
-    if error.code() == ErrorCode::ExecutionProviderFailure {
+    // A device that is not there is found out only now: registering its provider asks the libraries alone.
+    if error.code() == ErrorCode::ExecutionProviderFailure || is_of_device(told) {
         let message = format!("device {:?} cannot run {}: {told}", device.label, file.display());
         return Error::new(Code::DeviceUnavailable, message).with("device", device.label.as_str());
     }

@@ -16,7 +16,7 @@ use super::search::Library;
 /// What the child is told, in this variable. Set in a process, it also says that the process is such a child, and
 /// must not start one of its own.
 pub const TRIAL_VARIABLE: &str = "EMBEDDING_ENGINE_PROBE";
-/// How long a probe may take. A driver that wakes up a card needs two or three seconds.
+/// How long each step of a probe may take. A driver that wakes up a card needs two or three seconds.
 pub const TIME_LIMIT: Duration = Duration::from_secs(10);
 /// What a child may write: more is no report.
 const OUTPUT_LIMIT: u64 = 1 << 20;
@@ -52,7 +52,7 @@ pub enum Failure {
     Refused(Refusal),
     /// It ended the process; in words.
     Crashed(String),
-    /// It did not return in [`TIME_LIMIT`].
+    /// It did not return in time ([`TIME_LIMIT`]).
     Hung,
     /// The probe could not be run, so nothing is known of the library; in words.
     NotTried(String),
@@ -82,7 +82,8 @@ pub(super) fn run(command: &ProbeCommand, trial: &Trial, limit: Duration) -> Out
     outcome
 }
 
-/// Starts the child and passes its messages on until the last one; then the child is ended.
+/// Starts the child and passes its messages on until the last one; then the child is ended. Each message, which is a
+/// step forward, gives it `limit` anew: with many cards, or a compiler in the driver, the whole may take long.
 fn watch(command: &ProbeCommand, trial: &Trial, limit: Duration, each: &mut dyn FnMut(Message)) -> Result<(), Failure> {
     let not_tried = |error: &dyn std::fmt::Display| Failure::NotTried(error.to_string());
     let json = serde_json::to_string(trial).map_err(|error| not_tried(&error))?;
@@ -104,7 +105,7 @@ fn watch(command: &ProbeCommand, trial: &Trial, limit: Duration, each: &mut dyn 
         const CREATE_NO_WINDOW: u32 = 0x0800_0000;
         std::os::windows::process::CommandExt::creation_flags(&mut child, CREATE_NO_WINDOW);
     }
-    let started = Instant::now();
+    let mut since = Instant::now();
     let mut child = child.spawn().map_err(|error| {
         Failure::NotTried(format!("the probe {} cannot be started: {error}", command.program.display()))
     })?;
@@ -124,8 +125,9 @@ fn watch(command: &ProbeCommand, trial: &Trial, limit: Duration, each: &mut dyn 
         drop(lines);
     }
     let result = loop {
-        match received.recv_timeout(limit.saturating_sub(started.elapsed())) {
+        match received.recv_timeout(limit.saturating_sub(since.elapsed())) {
             Ok(message) => {
+                since = Instant::now();
                 let last = matches!(message, Message::Done | Message::Refused { .. });
                 each(message);
                 if last {
@@ -135,7 +137,7 @@ fn watch(command: &ProbeCommand, trial: &Trial, limit: Duration, each: &mut dyn 
             Err(RecvTimeoutError::Timeout) => break Err(Failure::Hung),
             // The pipe is closed: the child ended, or is about to.
             Err(RecvTimeoutError::Disconnected) => {
-                break Err(wait(&mut child, limit.saturating_sub(started.elapsed())));
+                break Err(wait(&mut child, limit.saturating_sub(since.elapsed())));
             }
         }
     };
@@ -175,5 +177,28 @@ fn in_words(status: ExitStatus) -> String {
     match status.code() {
         Some(code) => format!("it ended the probe with exit code {code}"),
         None => "it ended the probe".to_owned(),
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    /// A child that writes `lines`, each as a message, with pauses between them.
+    fn child(lines: &[&str], pause: f32) -> ProbeCommand {
+        let lines: Vec<String> = lines.iter().map(|line| format!("echo '{PREFIX}{line}'")).collect();
+        let script = lines.join(&format!("; sleep {pause}; "));
+        ProbeCommand { program: "/bin/sh".into(), args: vec!["-c".to_owned(), script], env: BTreeMap::new() }
+    }
+
+    #[test]
+    fn the_limit_is_of_a_step() {
+        let trial = Trial { driver: PathBuf::new(), libraries: Vec::new(), cuda: 0 };
+        let steps = [r#"{"is":"step","library":"driver"}"#, r#"{"is":"step","library":"cublas"}"#, r#"{"is":"done"}"#];
+        // All of it takes longer than the limit.
+        let outcome = run(&child(&steps, 1.2), &trial, Duration::from_secs(2));
+        assert_eq!(outcome, Outcome { driver: None, failure: None });
+        let outcome = run(&child(&steps[..2], 30.0), &trial, Duration::from_secs(1));
+        assert_eq!(outcome.failure, Some((Library::Driver, Failure::Hung)));
     }
 }

@@ -111,7 +111,7 @@ pub fn find(host: &Host) -> Arc<Verdict> {
     find_within(host, TIME_LIMIT)
 }
 
-/// As [`find`], with another limit for each probe.
+/// As [`find`], with another limit for each step of a probe.
 pub fn find_within(host: &Host, limit: Duration) -> Arc<Verdict> {
     let system = match std::env::consts::OS {
         "windows" => search::System::Windows,

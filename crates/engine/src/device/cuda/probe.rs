@@ -15,10 +15,12 @@ use super::search::Library;
 
 /// Stands before each line of ours: what runs around the probe may print as well.
 pub(super) const PREFIX: &str = "embedding-engine-probe ";
-/// A child that its parent left behind ends by itself.
-const LIFETIME: Duration = Duration::from_secs(30);
+/// A child that its parent left behind ends by itself. More than all steps may take that a parent waits for.
+const LIFETIME: Duration = Duration::from_secs(120);
 /// `CUBLAS_STATUS_ALLOC_FAILED`: the library works, the card is full.
 const ALLOC_FAILED: c_int = 3;
+/// `CUBLAS_STATUS_NOT_INITIALIZED`: the library does not work with the driver, or the first card is full.
+const NOT_INITIALIZED: c_int = 1;
 
 /// What the child shall try.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -130,6 +132,8 @@ fn use_cublas(library: &libloading::Library) -> Result<(), Refusal> {
             Ok(())
         }
         ALLOC_FAILED => Ok(()),
+        // Computing on each card tells which of the two it is.
+        NOT_INITIALIZED if cfg!(feature = "cuda") => Ok(()),
         status => {
             Err(Refusal::Broken(format!("cublasCreate_v2 gives status {status}: it does not work with the card")))
         }

@@ -32,7 +32,8 @@ pub struct Verdict {
     pub attempts: Vec<Attempt>,
     /// Why no card can be used.
     pub problem: Option<Problem>,
-    /// Whether it may be otherwise in a while without any file having changed.
+    /// Whether it may be otherwise in a while without any file having changed: a library failed, which may have been
+    /// the card's state (full, in another process's hands, just waking up), and not the library's.
     pub passing: bool,
 }
 
@@ -123,21 +124,19 @@ pub fn decide(found: &Found, toolkit: Toolkit, run: &mut dyn FnMut(&Trial) -> Ou
         let Some((library, failure)) = outcome.failure else {
             verdict.libraries = libraries;
             verdict.problem = judge(&verdict, toolkit);
+            // What was passed over is of no interest any more, unless it is what is missing now.
+            verdict.passing &= verdict.problem.is_some();
             return verdict;
         };
+        verdict.passing = true;
         let reason = match &failure {
             Failure::Refused(Refusal::NoCard) => {
                 worst.get_or_insert_with(no_card);
-                verdict.passing = true;
                 "it finds no card".to_owned()
             }
             Failure::Refused(Refusal::Broken(reason)) | Failure::Crashed(reason) => reason.clone(),
-            Failure::Hung => {
-                verdict.passing = true;
-                "it did not answer in time".to_owned()
-            }
+            Failure::Hung => "it did not answer in time".to_owned(),
             Failure::NotTried(why) => {
-                verdict.passing = true;
                 verdict.problem = Some(no_probe(why));
                 return verdict;
             }
@@ -359,7 +358,7 @@ mod tests {
         let found = found(&["/a/lt", "/b/lt"], &["/a/cublas", "/b/cublas"], &["/c/curand"]);
         let crash = Failure::Crashed("it ended the probe with signal 6 (SIGABRT)".to_owned());
         let (verdict, trials) = verdict(&found, 12080, &[("/a/cublas", crash)]);
-        assert_eq!((verdict.problem.as_ref(), trials.len()), (None, 2));
+        assert_eq!((verdict.problem.as_ref(), trials.len(), verdict.passing), (None, 2, false));
         assert_eq!(verdict.paths()[1..3], [PathBuf::from("/b/lt"), PathBuf::from("/b/cublas")]);
         assert!(verdict.attempts[0].reason.contains("SIGABRT"));
     }
@@ -372,15 +371,17 @@ mod tests {
         assert_eq!(kind(&verdict(&Found::default(), 12040, &[]).0), ProblemKind::NoDriver);
         let none = verdict(&whole, 12040, &[(driver, Failure::Refused(Refusal::NoCard))]).0;
         assert_eq!((kind(&none), none.passing), (ProblemKind::NoCard, true));
-        assert_eq!(kind(&verdict(&whole, 12040, &[(driver, broken())]).0), ProblemKind::DriverBroken);
+        let error = verdict(&whole, 12040, &[(driver, broken())]).0;
+        assert_eq!((kind(&error), error.passing), (ProblemKind::DriverBroken, true));
         let hung = verdict(&whole, 12040, &[(driver, Failure::Hung)]).0;
         assert_eq!((kind(&hung), hung.passing), (ProblemKind::DriverBroken, true));
+        // A card that was full, or another process's, makes the best library fail.
         let curand = verdict(&whole, 12040, &[("/curand", broken())]).0;
-        assert_eq!(kind(&curand), ProblemKind::LibraryBroken);
+        assert_eq!((kind(&curand), curand.passing), (ProblemKind::LibraryBroken, true));
         assert_eq!(curand.problem.unwrap().command.unwrap(), "pip install nvidia-curand-cu12");
         assert_eq!(curand.cards.len(), 2, "the cards are known all the same");
         let old = verdict(&whole, 12020, &[]).0;
-        assert_eq!(kind(&old), ProblemKind::DriverTooOld);
+        assert_eq!((kind(&old), old.passing), (ProblemKind::DriverTooOld, false));
         assert!(old.problem.unwrap().reason.contains("CUDA up to 12.2"));
         let untried = verdict(&whole, 12040, &[(driver, Failure::NotTried("why".to_owned()))]).0;
         assert_eq!((kind(&untried), untried.passing), (ProblemKind::NoProbe, true));

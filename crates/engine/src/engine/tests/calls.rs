@@ -237,3 +237,19 @@ fn what_is_not_found_is_told() {
         assert_eq!(embed(&engine, request, strings(["a"])).unwrap_err().code, Code::ModelNotFound);
     }
 }
+
+#[test]
+fn a_warning_waits_for_somebody_who_listens() {
+    let (engine, stage) = dummy::engine("{}");
+    stage.allow(0);
+    let left = start(&engine, strings(["left"]));
+    stage.wait_for("its batch", |stage| stage.batches().len() == 1);
+    left.cancel.cancel();
+    assert_eq!(left.code(), Code::Aborted);
+    stage.notice("cuda:1 failed");
+    stage.allow_all();
+    let next = start(&engine, strings(["next"]));
+    next.result().unwrap();
+    let told = |event: &&Event| matches!(event, Event::Notice { message, .. } if message == "cuda:1 failed");
+    assert_eq!(next.events().iter().filter(told).count(), 1);
+}

@@ -45,7 +45,7 @@ pub(crate) fn from_candle(error: candle_core::Error) -> Error {
     let message = error.to_string();
     let lower = message.to_lowercase();
     let any = |words: &[&str]| words.iter().any(|word| lower.contains(word));
-    if any(&["out of memory", "out_of_memory", "status_alloc_failed"]) {
+    if any(&["out of memory", "out_of_memory", "status_alloc_failed", "status_allocation_failed"]) {
         Error::new(Code::OutOfMemory, format!("The device has no memory left: {message}"))
     } else if any(&["cuda_error", "cublas_status", "curand_status", "metal error"]) {
         Error::new(Code::DeviceUnavailable, format!("The device failed: {message}"))
@@ -76,6 +76,7 @@ mod tests {
         let code = |message: &str| from_candle(candle_core::Error::Msg(message.to_owned())).code;
         assert_eq!(code("DriverError(CUDA_ERROR_OUT_OF_MEMORY, \"out of memory\")"), Code::OutOfMemory);
         assert_eq!(code("CublasError(CUBLAS_STATUS_ALLOC_FAILED)"), Code::OutOfMemory);
+        assert_eq!(code("CurandError(CURAND_STATUS_ALLOCATION_FAILED)"), Code::OutOfMemory);
         assert_eq!(code("DriverError(CUDA_ERROR_ILLEGAL_ADDRESS, \"x\")"), Code::DeviceUnavailable);
         assert_eq!(code("CublasError(CUBLAS_STATUS_EXECUTION_FAILED)"), Code::DeviceUnavailable);
         assert_eq!(code("shape mismatch"), Code::Internal);

@@ -132,7 +132,9 @@ fn files_beside_the_graph_are_checked() {
     assert!(inspect(&file).expect_err("cut").message.contains("15 bytes of at least 16"));
 
     fs::write(folder.path().join("model.onnx_data"), [0; 16]).expect("written");
-    assert_eq!(inspect(&file).expect("whole").total(), 16);
+    let whole = inspect(&file).expect("whole");
+    assert_eq!(whole.total(), 16);
+    assert_eq!(whole.files(&file).collect::<Vec<_>>(), [file.clone(), folder.path().join("model.onnx_data")]);
 
     for outside in ["../model.onnx_data", "/etc/hostname", "", "*/_ORT_MEM_ADDR_/*"] {
         write(outside);

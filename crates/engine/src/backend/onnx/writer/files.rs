@@ -82,6 +82,6 @@ impl Files {
 
     /// What tells this set of files from every other one: real paths, sizes and times.
     pub(in crate::backend::onnx) fn identity(&self) -> String {
-        self.real.values().map(|file| super::super::cache::identity(file)).collect()
+        super::super::cache::identity_of(self.real.values().cloned())
     }
 }
