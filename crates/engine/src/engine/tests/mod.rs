@@ -7,6 +7,7 @@ pub(super) mod dummy;
 mod calls;
 mod lanes;
 mod lifetime;
+mod listeners;
 mod scheduling;
 
 use std::sync::Arc;
@@ -62,11 +63,24 @@ fn of(model: &str) -> EmbedRequest {
 }
 
 fn start_request(engine: &Engine, request: EmbedRequest, texts: impl Into<Texts>) -> Running {
+    start_heard(engine, request, texts, |_| {})
+}
+
+/// Starts a call whose events are heard by `listener` as well.
+fn start_heard(
+    engine: &Engine,
+    request: EmbedRequest,
+    texts: impl Into<Texts>,
+    listener: impl Fn(&Event) + Send + Sync + 'static,
+) -> Running {
     let (sender, results) = channel();
     let cancel = Cancel::new();
     let events = Arc::new(Mutex::new(Vec::new()));
     let told = Arc::clone(&events);
-    let progress: OnEvent = Arc::new(move |event| lock(&told).push(event));
+    let progress: OnEvent = Arc::new(move |event| {
+        listener(&event);
+        lock(&told).push(event);
+    });
     engine.embed(request, texts, &cancel, Some(progress), move |result| {
         let _ = sender.send(result);
     });
