@@ -218,12 +218,13 @@ mod tests {
     #[test]
     fn a_listener_that_is_at_work_holds_up_nobody_else() {
         let ((at_work, began), (go_on, told_to)) = (channel(), channel::<()>());
-        let (heard, told_to) = (Arc::new(Mutex::new(Vec::new())), Mutex::new(told_to));
+        let (heard, told_to) = (Arc::new(Mutex::new(Vec::new())), Mutex::new(Some(told_to)));
         let told = Arc::clone(&heard);
         let reporter = Reporter::new(Some(Arc::new(move |event| {
             at_work.send(()).unwrap();
-            // Ends with the first event, or when the test has failed.
-            let _ = lock(&told_to).recv();
+            // The first event takes until the test says so; not for ever, so that a failure is no hanging.
+            let first = lock(&told_to).take();
+            let _ = first.map(|told_to| told_to.recv_timeout(Duration::from_secs(10)));
             lock(&told).push(event);
         })));
         let progress = |loaded| {
