@@ -125,13 +125,14 @@ fn cancelling_and_disposing_wait_for_no_listener() {
 #[test]
 fn a_listener_that_waits_while_a_model_is_found_holds_up_no_other_call() {
     let (engine, _) = dummy::engine("{}");
-    // It is found, and not loaded: the next call finds it at once, and is told of the loading.
-    let count = CountRequest { model: Some("m".to_owned()), ..CountRequest::default() };
+    // It is found, and not loaded: the next call finds it at once, and is told of the loading. Its folder must be there,
+    // or it would be looked for again: this one is that of the crate's source.
+    let count = CountRequest { model: Some("src".to_owned()), ..CountRequest::default() };
     engine.count_tokens_blocking(count, ["text"], &Cancel::never()).unwrap();
     let (hold, listener) = Hold::at(|event| matches!(event, Event::Loading { .. }));
-    let slow = start_heard(&engine, of("m"), ["slow"], listener);
+    let slow = start_heard(&engine, of("src"), ["slow"], listener);
     hold.wait_for_listener();
-    for model in ["m", "other"] {
+    for model in ["src", "other"] {
         assert_rows(&start(&engine, of(model), "text").result().unwrap(), &strings(["text"]));
     }
     assert!(!slow.is_over());
