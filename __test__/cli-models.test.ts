@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import test from 'ava'
 
 import { COMMIT, QODO_COMMIT, cleanEnv, startHub, temporary } from './helpers/hub/engine.ts'
+import { startHubWithModel } from './helpers/hub/model.ts'
 import { model } from './helpers/models.ts'
 import { runCli } from './helpers/process.ts'
 import type { Outcome } from './helpers/process.ts'
@@ -63,8 +64,7 @@ test.serial('download, list, path, verify and remove', async (t) => {
 })
 
 test.serial('a download that was broken off is not taken for a model', async (t) => {
-  const hub = await startHub(t)
-  hub.add('o/n', model('bert-dense'), COMMIT)
+  const hub = await startHubWithModel(t)
   hub.fail(/cdn GET .*\/model\.safetensors/, { status: 404 })
   const { run } = commandLine(t, hub)
   const named = `o/n@${COMMIT}`

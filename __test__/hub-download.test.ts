@@ -9,6 +9,7 @@ import type { EmbeddingProgress } from 'embedding-engine'
 
 import { rejectsWith } from './helpers/errors.ts'
 import { COMMIT, QODO_COMMIT, cleanEnv, engineOn, startHub, temporary, treeOf } from './helpers/hub/engine.ts'
+import { startHubWithModel } from './helpers/hub/model.ts'
 import { model } from './helpers/models.ts'
 import { runModule } from './helpers/process.ts'
 
@@ -100,8 +101,7 @@ test('what Python fetched is found here, and the other way round', async (t) => 
     t.pass()
     return
   }
-  const hub = await startHub(t)
-  hub.add('o/n', model('bert-dense'), COMMIT)
+  const hub = await startHubWithModel(t)
   const snapshot = async (cache: string, offline: boolean): Promise<string> => {
     const source = `import huggingface_hub as h; print(h.snapshot_download('o/n', cache_dir=${JSON.stringify(cache)}, local_files_only=${offline ? 'True' : 'False'}))`
     const { spawn } = await import('node:child_process')
@@ -137,8 +137,7 @@ function findPython(): string | undefined {
 }
 
 test('a branch: resolved once, asked for once a start, followed when it moves', async (t) => {
-  const hub = await startHub(t)
-  hub.add('o/n', model('bert-dense'), COMMIT)
+  const hub = await startHubWithModel(t)
   const { engine, cache } = engineOn(t, hub)
   t.is((await engine.embed('a', { model: 'o/n' })).model.revision, COMMIT)
   t.is(readFileSync(join(cache, 'models--o--n/refs/main'), 'utf8'), COMMIT)
@@ -164,8 +163,7 @@ test('a branch: resolved once, asked for once a start, followed when it moves', 
 })
 
 test('tags and branches have refs of their own', async (t) => {
-  const hub = await startHub(t)
-  hub.add('o/n', model('bert-dense'), COMMIT)
+  const hub = await startHubWithModel(t)
   hub.repositories.get('o/n')!.refs.set('refs/pr/1', COMMIT)
   const { engine, cache } = engineOn(t, hub)
   t.is((await engine.embed('a', { model: 'o/n@refs/pr/1' })).model.revision, COMMIT)
@@ -175,8 +173,7 @@ test('tags and branches have refs of their own', async (t) => {
 })
 
 test('a snapshot that another tool left half-fetched is completed', async (t) => {
-  const hub = await startHub(t)
-  hub.add('o/n', model('bert-dense'), COMMIT)
+  const hub = await startHubWithModel(t)
   const { engine, cache } = engineOn(t, hub)
   const { embedding } = await engine.embed('a', { model: 'o/n' })
   for (const file of ['modules.json', 'tokenizer.json', '2_Dense/model.safetensors', 'config.json']) {
@@ -258,8 +255,7 @@ test('progress: each file from initiate to done, totals that reach their end, te
 })
 
 test('the token goes to the hub alone, and into no message', async (t) => {
-  const hub = await startHub(t)
-  hub.add('o/n', model('bert-dense'), COMMIT)
+  const hub = await startHubWithModel(t)
   hub.repositories.get('o/n')!.gate = { token: 'hf_very_secret' }
   const { engine, log } = engineOn(t, hub, { token: 'hf_very_secret' })
   const events: string[] = []
@@ -313,8 +309,7 @@ test('tokens from the environment and from the token file', async (t) => {
 })
 
 test('offline: what is cached is used without a request, what is not is OFFLINE', async (t) => {
-  const hub = await startHub(t)
-  hub.add('o/n', model('bert-dense'), COMMIT)
+  const hub = await startHubWithModel(t)
   const { engine, cache } = engineOn(t, hub)
   const { embedding } = await engine.embed('a', { model: 'o/n' })
   const before = hub.asked.length
@@ -389,8 +384,7 @@ test('further files by glob, and only those', async (t) => {
 })
 
 test('verify hashes all files again and names the one that is wrong', async (t) => {
-  const hub = await startHub(t)
-  hub.add('o/n', model('bert-dense'), COMMIT)
+  const hub = await startHubWithModel(t)
   const { engine, cache } = engineOn(t, hub)
   const { path, files } = await engine.download('o/n')
   const good = await engine.verify('o/n')

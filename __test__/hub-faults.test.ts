@@ -7,31 +7,12 @@ import test from 'ava'
 import type { ExecutionContext } from 'ava'
 
 import { rejectsWith } from './helpers/errors.ts'
-import {
-  COMMIT,
-  SOON_MS,
-  engineOn,
-  mounted,
-  startHub,
-  temporary,
-  treeOf,
-  unfinished,
-  until,
-} from './helpers/hub/engine.ts'
+import { COMMIT, SOON_MS, engineOn, mounted, temporary, treeOf, unfinished, until } from './helpers/hub/engine.ts'
+import { WEIGHTS, WEIGHTS_SIZE, startHubWithModel } from './helpers/hub/model.ts'
 import { startDownload } from './helpers/hub/process.ts'
 import type { Hub } from './helpers/hub/server.ts'
 import { model } from './helpers/models.ts'
 import { TOLERANCE, largestDifference } from './helpers/tolerance.ts'
-
-const WEIGHTS = /cdn GET .*\/[0-9a-f]{40}\/model\.safetensors/
-/** Of bert-dense: large enough to break in the middle. */
-const SIZE = readFileSync(join(model('bert-dense'), 'model.safetensors')).length
-
-async function withModel(t: ExecutionContext): Promise<Hub> {
-  const hub = await startHub(t)
-  hub.add('o/n', model('bert-dense'), COMMIT)
-  return hub
-}
 
 /** No file of the model stands in the snapshot that is not the hub's, byte for byte. */
 function onlyTruth(t: ExecutionContext, hub: Hub, cache: string): void {
@@ -45,7 +26,7 @@ function onlyTruth(t: ExecutionContext, hub: Hub, cache: string): void {
 }
 
 test('cut connections: each goes on where the last one broke', async (t) => {
-  const hub = await withModel(t)
+  const hub = await startHubWithModel(t)
   hub.fail(WEIGHTS, { times: 3, cutAfter: 200_000 })
   const { engine, cache } = engineOn(t, hub)
   await engine.embed('a', { model: 'o/n' })
@@ -54,13 +35,13 @@ test('cut connections: each goes on where the last one broke', async (t) => {
   t.is(asked[0]!.headers.range, undefined)
   for (const { headers } of asked.slice(1)) t.regex(headers.range ?? '', /^bytes=\d+-$/)
   // What the system had taken and not delivered when the connection broke is sent again.
-  t.true(hub.bytes(WEIGHTS) < SIZE + 3 * 200_000, String(hub.bytes(WEIGHTS)))
-  t.true(hub.bytes(WEIGHTS) >= SIZE)
+  t.true(hub.bytes(WEIGHTS) < WEIGHTS_SIZE + 3 * 200_000, String(hub.bytes(WEIGHTS)))
+  t.true(hub.bytes(WEIGHTS) >= WEIGHTS_SIZE)
   onlyTruth(t, hub, cache)
 })
 
 test('a cut for good: DOWNLOAD_FAILED, what came stays, and the next engine fetches the rest alone', async (t) => {
-  const hub = await withModel(t)
+  const hub = await startHubWithModel(t)
   hub.fail(WEIGHTS, { times: 1, cutAfter: 300_000 })
   hub.fail(WEIGHTS, { status: 404 })
   const { engine, cache } = engineOn(t, hub)
@@ -78,12 +59,12 @@ test('a cut for good: DOWNLOAD_FAILED, what came stays, and the next engine fetc
   hub.asked.length = 0
   const second = engineOn(t, hub, { cacheDir: cache })
   await second.engine.embed('a', { model: 'o/n' })
-  t.is(hub.bytes(WEIGHTS), SIZE - partial.content.length)
+  t.is(hub.bytes(WEIGHTS), WEIGHTS_SIZE - partial.content.length)
   t.is(unfinished(cache), undefined)
 })
 
 test('a server that knows no ranges sends all of it again', async (t) => {
-  const hub = await withModel(t)
+  const hub = await startHubWithModel(t)
   hub.fail(WEIGHTS, { times: 1, cutAfter: 300_000 })
   hub.fail(WEIGHTS, { noRanges: true })
   const { engine, cache } = engineOn(t, hub)
@@ -92,7 +73,7 @@ test('a server that knows no ranges sends all of it again', async (t) => {
 })
 
 test('a server that sends the same beginning again and again is given up', async (t) => {
-  const hub = await withModel(t)
+  const hub = await startHubWithModel(t)
   hub.fail(WEIGHTS, { noRanges: true, cutAfter: 100_000 })
   const { engine, cache } = engineOn(t, hub)
   await rejectsWith(t, engine.embed('a', { model: 'o/n' }), 'DOWNLOAD_FAILED', 'attempts', 'call again')
@@ -102,7 +83,7 @@ test('a server that sends the same beginning again and again is given up', async
 })
 
 test('kill -9 in the middle: the next process goes on', async (t) => {
-  const hub = await withModel(t)
+  const hub = await startHubWithModel(t)
   hub.fail(WEIGHTS, { times: 1, stallAfter: 400_000 })
   const cache = temporary(t)
   const child = startDownload(t, hub, cache)
@@ -114,12 +95,12 @@ test('kill -9 in the middle: the next process goes on', async (t) => {
   hub.asked.length = 0
   const { engine } = engineOn(t, hub, { cacheDir: cache })
   await engine.embed('a', { model: 'o/n' })
-  t.is(hub.bytes(WEIGHTS), SIZE - 400_000)
+  t.is(hub.bytes(WEIGHTS), WEIGHTS_SIZE - 400_000)
   onlyTruth(t, hub, cache)
 })
 
 test('killed ten times at any moment: never a wrong file, and in the end a whole model', async (t) => {
-  const hub = await withModel(t)
+  const hub = await startHubWithModel(t)
   hub.fail(/./, { bytesPerSecond: 2_000_000 })
   const cache = temporary(t)
   for (let kill = 0; kill < 10; kill++) {
@@ -140,7 +121,7 @@ test('killed ten times at any moment: never a wrong file, and in the end a whole
 })
 
 test('a wrong byte: fetched once more', async (t) => {
-  const hub = await withModel(t)
+  const hub = await startHubWithModel(t)
   hub.fail(WEIGHTS, { times: 1, corruptAt: 500_000 })
   hub.fail(/resolve-cache.*\/config\.json/, { times: 1, corruptAt: 3 })
   const { engine, cache } = engineOn(t, hub)
@@ -155,7 +136,7 @@ for (const [name, match, fault] of [
   ['a large file that is short', WEIGHTS, { short: 1000 }],
 ] as const) {
   test(`always wrong: ${name} is INTEGRITY_FAILED, and nothing of it is kept`, async (t) => {
-    const hub = await withModel(t)
+    const hub = await startHubWithModel(t)
     hub.fail(match, fault)
     const { engine, cache } = engineOn(t, hub)
     const error = await rejectsWith(t, engine.embed('a', { model: 'o/n' }), 'INTEGRITY_FAILED', 'twice')
@@ -168,7 +149,7 @@ for (const [name, match, fault] of [
 }
 
 test('a beginning that is wrong does not spoil what follows', async (t) => {
-  const hub = await withModel(t)
+  const hub = await startHubWithModel(t)
   hub.fail(WEIGHTS, { times: 1, cutAfter: 300_000 })
   hub.fail(WEIGHTS, { status: 404 })
   const { engine, cache } = engineOn(t, hub)
@@ -182,7 +163,7 @@ test('a beginning that is wrong does not spoil what follows', async (t) => {
 })
 
 test('408, 429, 500, 503 and resets are tried again; Retry-After is kept', async (t) => {
-  const hub = await withModel(t)
+  const hub = await startHubWithModel(t)
   hub.fail(/\/tree\//, { times: 1, status: 500 })
   hub.fail(/\/tree\//, { times: 1, status: 408 })
   hub.fail(WEIGHTS, { times: 1, status: 503 })
@@ -201,7 +182,7 @@ test('408, 429, 500, 503 and resets are tried again; Retry-After is kept', async
 })
 
 test('a hub that fails for good is given up after six attempts', async (t) => {
-  const hub = await withModel(t)
+  const hub = await startHubWithModel(t)
   hub.fail(/\/revision\//, { status: 429, headers: { 'retry-after': '0' }, body: 'slow down' })
   const { engine } = engineOn(t, hub)
   const error = await rejectsWith(t, engine.embed('a', { model: 'o/n' }), 'DOWNLOAD_FAILED', '429', '6 attempts')
@@ -210,7 +191,7 @@ test('a hub that fails for good is given up after six attempts', async (t) => {
 })
 
 test('other refusals are not tried again', async (t) => {
-  const hub = await withModel(t)
+  const hub = await startHubWithModel(t)
   const { engine } = engineOn(t, hub)
   for (const [status, code, words] of [
     [400, 'DOWNLOAD_FAILED', '400'],
@@ -226,7 +207,7 @@ test('other refusals are not tried again', async (t) => {
 })
 
 test('a stall ends the attempt, and the next one goes on', async (t) => {
-  const hub = await withModel(t)
+  const hub = await startHubWithModel(t)
   hub.fail(WEIGHTS, { times: 1, stallAfter: 250_000 })
   hub.fail(/\/tree\//, { times: 1, hang: true })
   const cache = temporary(t)
@@ -235,12 +216,12 @@ test('a stall ends the attempt, and the next one goes on', async (t) => {
   const asked = hub.asked.filter((request) => WEIGHTS.test(`${request.server} ${request.method} ${request.path}`))
   t.is(asked[1]!.headers.range, 'bytes=250000-')
   // On a busy machine more than the one that was made here may be taken for a stall.
-  t.true(hub.bytes(WEIGHTS) < 2 * SIZE)
+  t.true(hub.bytes(WEIGHTS) < 2 * WEIGHTS_SIZE)
   onlyTruth(t, hub, cache)
 })
 
 test('gated: where to accept the conditions, and how to give a token', async (t) => {
-  const hub = await withModel(t)
+  const hub = await startHubWithModel(t)
   hub.repositories.get('o/n')!.gate = { token: 'right' }
   const { engine } = engineOn(t, hub)
   const error = await rejectsWith(t, engine.embed('a', { model: 'o/n' }), 'ACCESS_DENIED', `${hub.url}/o/n`, 'HF_TOKEN')
@@ -257,7 +238,7 @@ test('HTML in place of a listing or a file says so', async (t) => {
     headers: { 'content-type': 'text/html; charset=utf-8' },
     body: '<!doctype html><title>Login',
   }
-  const hub = await withModel(t)
+  const hub = await startHubWithModel(t)
   const { engine, cache } = engineOn(t, hub)
   hub.fail(/\/revision\//, { ...html, times: 1 })
   await rejectsWith(t, engine.embed('a', { model: 'o/n' }), 'DOWNLOAD_FAILED', 'HTML')
@@ -267,7 +248,7 @@ test('HTML in place of a listing or a file says so', async (t) => {
 })
 
 test('redirects without end', async (t) => {
-  const hub = await withModel(t)
+  const hub = await startHubWithModel(t)
   hub.fail(/hub GET .*resolve\/\w+\/model\.safetensors/, {
     status: 302,
     headers: { location: '/o/n/resolve/' + COMMIT + '/model.safetensors' },
@@ -277,7 +258,7 @@ test('redirects without end', async (t) => {
 })
 
 test('a listing that would write outside of its folder is refused', async (t) => {
-  const hub = await withModel(t)
+  const hub = await startHubWithModel(t)
   const { engine, cache } = engineOn(t, hub)
   for (const path of ['../../evil.json', '/etc/evil.json', 'a/../../b.json']) {
     hub.fail(/\/tree\//, {
@@ -291,7 +272,7 @@ test('a listing that would write outside of its folder is refused', async (t) =>
 })
 
 test('a listing without hashes: each file is asked for its own', async (t) => {
-  const hub = await withModel(t)
+  const hub = await startHubWithModel(t)
   const files = [...hub.repositories.get('o/n')!.commits.get(COMMIT)!.keys()]
   hub.fail(/\/tree\//, { times: 1, status: 200, body: JSON.stringify(files.map((path) => ({ type: 'file', path }))) })
   const { engine, cache } = engineOn(t, hub)
@@ -302,7 +283,7 @@ test('a listing without hashes: each file is asked for its own', async (t) => {
 })
 
 test('a listing whose sizes are wrong ends in an error', async (t) => {
-  const hub = await withModel(t)
+  const hub = await startHubWithModel(t)
   const files = [...hub.repositories.get('o/n')!.commits.get(COMMIT)!]
   const listing = files.map(([path, { content }]) => ({ type: 'file', path, size: content.length + 1 }))
   hub.fail(/\/tree\//, { status: 200, body: JSON.stringify(listing) })
@@ -312,8 +293,8 @@ test('a listing whose sizes are wrong ends in an error', async (t) => {
 })
 
 test('a listing that goes on at another address is followed there, without the token', async (t) => {
-  const hub = await withModel(t)
-  const elsewhere = await withModel(t)
+  const hub = await startHubWithModel(t)
+  const elsewhere = await startHubWithModel(t)
   const path = `/api/models/o/n/tree/${COMMIT}?recursive=true`
   hub.fail(/\/tree\//, {
     status: 200,
@@ -328,7 +309,7 @@ test('a listing that goes on at another address is followed there, without the t
 })
 
 test('a mirror that lists no tree', async (t) => {
-  const hub = await withModel(t)
+  const hub = await startHubWithModel(t)
   hub.fail(/\/tree\//, { status: 404 })
   const { engine, cache } = engineOn(t, hub)
   await engine.embed('a', { model: 'o/n' })
@@ -336,7 +317,7 @@ test('a mirror that lists no tree', async (t) => {
 })
 
 test('a hub that asks for more patience than anybody has', async (t) => {
-  const hub = await withModel(t)
+  const hub = await startHubWithModel(t)
   hub.fail(/\/revision\//, { status: 429, headers: { 'retry-after': '3600' } })
   const { engine } = engineOn(t, hub)
   await rejectsWith(t, engine.embed('a', { model: 'o/n' }), 'DOWNLOAD_FAILED', '3600 s')
@@ -344,7 +325,7 @@ test('a hub that asks for more patience than anybody has', async (t) => {
 })
 
 test('a disk that is too small is told of before anything comes', async (t) => {
-  const hub = await withModel(t)
+  const hub = await startHubWithModel(t)
   hub.repositories.get('o/n')!.commits.get(COMMIT)!.get('model.safetensors')!.listedSize = 1e15
   const { engine, cache } = engineOn(t, hub)
   const error = await rejectsWith(t, engine.embed('a', { model: 'o/n' }), 'DISK_FULL', 'GB', 'cacheDir')
@@ -359,7 +340,7 @@ test('a disk that fills up meanwhile: DISK_FULL, and what came stays', async (t)
     t.pass()
     return
   }
-  const hub = await withModel(t)
+  const hub = await startHubWithModel(t)
   hub.fail(WEIGHTS, { bytesPerSecond: 1_000_000 })
   const { engine, cache } = engineOn(t, hub, { cacheDir: disk })
   const failed = rejectsWith(t, engine.embed('a', { model: 'o/n' }), 'DISK_FULL', 'space')
@@ -369,13 +350,13 @@ test('a disk that fills up meanwhile: DISK_FULL, and what came stays', async (t)
   writeFileSync(hog, Buffer.alloc(700_000))
   await failed
   const partial = unfinished(cache)!
-  t.true(partial.content.length > 0 && partial.content.length < SIZE)
+  t.true(partial.content.length > 0 && partial.content.length < WEIGHTS_SIZE)
   onlyTruth(t, hub, cache)
   execFileSync('rm', [hog])
   hub.heal()
   hub.asked.length = 0
   await engine.embed('a', { model: 'o/n' })
-  t.is(hub.bytes(WEIGHTS), SIZE - partial.content.length)
+  t.is(hub.bytes(WEIGHTS), WEIGHTS_SIZE - partial.content.length)
 })
 
 test('a cache that may only be read: what is in it is used, what is not is refused with the reason', async (t) => {
@@ -384,7 +365,7 @@ test('a cache that may only be read: what is in it is used, what is not is refus
     t.pass()
     return
   }
-  const hub = await withModel(t)
+  const hub = await startHubWithModel(t)
   const first = engineOn(t, hub, { cacheDir: disk })
   const { embedding } = await first.engine.embed('a', { model: 'o/n' })
   await first.engine.dispose()
@@ -397,7 +378,7 @@ test('a cache that may only be read: what is in it is used, what is not is refus
 })
 
 test('a cache that cannot be written says where, and what to set', async (t) => {
-  const hub = await withModel(t)
+  const hub = await startHubWithModel(t)
   const parent = temporary(t)
   mkdirSync(join(parent, 'hub'))
   writeFileSync(join(parent, 'hub/models--o--n'), 'a file in the way')
@@ -412,7 +393,7 @@ for (const [name, fault] of [
   ['shows a login page', { status: 200, headers: { 'content-type': 'text/html' }, body: '<html>' }],
 ] as const) {
   test(`a cached model and a hub that ${name}: the model, soon, and one warning`, async (t) => {
-    const hub = await withModel(t)
+    const hub = await startHubWithModel(t)
     const { engine, cache } = engineOn(t, hub)
     const { embedding } = await engine.embed('a', { model: 'o/n' })
     hub.fail(/./, fault)
@@ -438,7 +419,7 @@ for (const [name, match, fault] of [
   ['cannot send them', /cdn|resolve/, { status: 503 }],
 ] as const) {
   test(`a branch that has moved, on a hub that ${name}: the cached model, soon, and one warning`, async (t) => {
-    const hub = await withModel(t)
+    const hub = await startHubWithModel(t)
     const { engine, cache } = engineOn(t, hub)
     await engine.embed('a', { model: 'o/n' })
     hub.add('o/n', model('bert-dense'), 'f'.repeat(40), { 'config_sentence_transformers.json': '{"prompts":{}}' })
@@ -456,7 +437,7 @@ for (const [name, match, fault] of [
 }
 
 test('a hub that is not there: the reason and what to do, after a few attempts', async (t) => {
-  const hub = await withModel(t)
+  const hub = await startHubWithModel(t)
   const url = hub.url
   await hub.stop()
   const { engine } = engineOn(t, { url })

@@ -6,7 +6,6 @@ import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 
 import test from 'ava'
-import type { ExecutionContext } from 'ava'
 import type { EmbeddingProgress } from 'embedding-engine'
 
 import {
@@ -20,13 +19,10 @@ import {
   unfinished,
   until,
 } from './helpers/hub/engine.ts'
+import { WEIGHTS, WEIGHTS_SIZE, startHubWithModel } from './helpers/hub/model.ts'
 import { startCli, startDownload, startProgram } from './helpers/hub/process.ts'
-import type { Hub } from './helpers/hub/server.ts'
 import { model } from './helpers/models.ts'
 import { ROOT, runModule } from './helpers/process.ts'
-
-const WEIGHTS = /cdn GET .*\/[0-9a-f]{40}\/model\.safetensors/
-const SIZE = readFileSync(join(model('bert-dense'), 'model.safetensors')).length
 
 /** What a promise rejects with. */
 function reason(promise: Promise<unknown>): Promise<unknown> {
@@ -36,14 +32,8 @@ function reason(promise: Promise<unknown>): Promise<unknown> {
   )
 }
 
-async function withModel(t: ExecutionContext): Promise<Hub> {
-  const hub = await startHub(t)
-  hub.add('o/n', model('bert-dense'), COMMIT)
-  return hub
-}
-
 test('20 calls at once share one download, and one that leaves does not end it', async (t) => {
-  const hub = await withModel(t)
+  const hub = await startHubWithModel(t)
   hub.fail(WEIGHTS, { bytesPerSecond: 1_500_000 })
   const { engine, log } = engineOn(t, hub)
   const controller = new AbortController()
@@ -65,7 +55,7 @@ test('20 calls at once share one download, and one that leaves does not end it',
   t.is(rest.length, 20)
   t.is(hub.count(WEIGHTS), 1)
   t.is(hub.count(/revision/), 1)
-  t.is(hub.bytes(WEIGHTS), SIZE)
+  t.is(hub.bytes(WEIGHTS), WEIGHTS_SIZE)
   t.is(log.warn.length, 1, 'the missing licence, once')
   for (const events of [...progress.slice(1), late]) {
     for (const status of ['initiate', 'download', 'done']) {
@@ -77,7 +67,7 @@ test('20 calls at once share one download, and one that leaves does not end it',
 })
 
 test('an abort of the only call ends the download within a second, and leaves what came', async (t) => {
-  const hub = await withModel(t)
+  const hub = await startHubWithModel(t)
   hub.fail(WEIGHTS, { times: 1, bytesPerSecond: 300_000 })
   const { engine, cache } = engineOn(t, hub)
   const controller = new AbortController()
@@ -100,11 +90,11 @@ test('an abort of the only call ends the download within a second, and leaves wh
   hub.heal()
   hub.asked.length = 0
   await engine.embed('a', { model: 'o/n' })
-  t.is(hub.bytes(WEIGHTS), SIZE - later)
+  t.is(hub.bytes(WEIGHTS), WEIGHTS_SIZE - later)
 })
 
 test('disposing of the engine ends its download', async (t) => {
-  const hub = await withModel(t)
+  const hub = await startHubWithModel(t)
   hub.fail(WEIGHTS, { stallAfter: 100_000 })
   const { engine, cache } = engineOn(t, hub)
   const failed = t.throwsAsync(engine.embed('a', { model: 'o/n' }), { code: 'DISPOSED' })
@@ -116,21 +106,21 @@ test('disposing of the engine ends its download', async (t) => {
 })
 
 test('two engines of a process fetch one copy', async (t) => {
-  const hub = await withModel(t)
+  const hub = await startHubWithModel(t)
   hub.fail(WEIGHTS, { bytesPerSecond: 2_000_000 })
   const a = engineOn(t, hub)
   const b = engineOn(t, hub, { cacheDir: a.cache })
   await Promise.all([a, b].map(({ engine }) => engine.embed('a', { model: 'o/n' })))
-  t.is(hub.bytes(WEIGHTS), SIZE)
+  t.is(hub.bytes(WEIGHTS), WEIGHTS_SIZE)
 })
 
 test('two processes fetch one copy', async (t) => {
-  const hub = await withModel(t)
+  const hub = await startHubWithModel(t)
   hub.fail(WEIGHTS, { bytesPerSecond: 1_500_000 })
   const cache = temporary(t)
   const children = [1, 2].map(() => startDownload(t, hub, cache))
   for (const child of children) t.is(await child.ended, 0, child.stderr())
-  t.is(hub.bytes(WEIGHTS), SIZE)
+  t.is(hub.bytes(WEIGHTS), WEIGHTS_SIZE)
   const all = [...hub.repositories.get('o/n')!.commits.get(COMMIT)!.values()]
   const fetched = children.reduce((sum, child) => sum + Number(child.stdout()), 0)
   t.is(
@@ -140,14 +130,14 @@ test('two processes fetch one copy', async (t) => {
 })
 
 test('where no links can be made: the files themselves, one copy, by one process or two', async (t) => {
-  const hub = await withModel(t)
+  const hub = await startHubWithModel(t)
   hub.add('o/n', model('bert-dense'), COMMIT, { 'x/a.txt': 'the same', 'x/b.txt': 'the same' })
   hub.fail(WEIGHTS, { bytesPerSecond: 2_000_000 })
   const cache = temporary(t)
   const env = { HF_ENDPOINT: hub.url, HF_HUB_CACHE: cache, HF_HUB_DISABLE_SYMLINKS: '1' }
   const children = [1, 2].map(() => startCli(t, ['models', 'download', 'o/n', '--include', 'x/*'], env))
   for (const child of children) t.is(await child.ended, 0, child.stderr())
-  t.is(hub.bytes(WEIGHTS), SIZE)
+  t.is(hub.bytes(WEIGHTS), WEIGHTS_SIZE)
   const tree = treeOf(join(cache, 'models--o--n'))
   const files = [...hub.repositories.get('o/n')!.commits.get(COMMIT)!]
   t.deepEqual(
@@ -164,7 +154,7 @@ test('where no links can be made: the files themselves, one copy, by one process
 })
 
 test('one takes over where the other was killed', async (t) => {
-  const hub = await withModel(t)
+  const hub = await startHubWithModel(t)
   hub.fail(WEIGHTS, { times: 1, stallAfter: 300_000 })
   const cache = temporary(t)
   const first = startDownload(t, hub, cache)
@@ -179,12 +169,12 @@ test('one takes over where the other was killed', async (t) => {
   await until(() => loaded.includes(300_000), 'the second sees what the first has')
   t.is(hub.count(WEIGHTS), 1)
   first.kill('SIGKILL')
-  t.is((await second).downloadedBytes, SIZE - 300_000)
+  t.is((await second).downloadedBytes, WEIGHTS_SIZE - 300_000)
   t.is(hub.count(WEIGHTS), 2)
 })
 
 test('waiting for another process can be aborted', async (t) => {
-  const hub = await withModel(t)
+  const hub = await startHubWithModel(t)
   hub.fail(WEIGHTS, { stallAfter: 300_000 })
   const cache = temporary(t)
   startDownload(t, hub, cache)
@@ -216,7 +206,7 @@ test('on a terminal: a bar for each file and one for all', async (t) => {
     t.pass()
     return
   }
-  const hub = await withModel(t)
+  const hub = await startHubWithModel(t)
   hub.fail(WEIGHTS, { bytesPerSecond: 800_000 })
   const command = `${process.execPath} ${ROOT}/dist/lib/cli/main.js models download o/n`
   const child = startProgram(t, 'script', ['-qec', command, '/dev/null'], {
@@ -230,7 +220,7 @@ test('on a terminal: a bar for each file and one for all', async (t) => {
 })
 
 test('Ctrl-C on the command line: 130 within a second, and the rest later', async (t) => {
-  const hub = await withModel(t)
+  const hub = await startHubWithModel(t)
   hub.fail(WEIGHTS, { times: 1, stallAfter: 300_000 })
   const cache = temporary(t)
   const env = { HF_ENDPOINT: hub.url, HF_HUB_CACHE: cache }
@@ -244,11 +234,11 @@ test('Ctrl-C on the command line: 130 within a second, and the rest later', asyn
   const again = startCli(t, ['models', 'download', 'o/n'], env)
   t.is(await again.ended, 0, again.stderr())
   t.is(again.stdout().trim(), join(cache, 'models--o--n/snapshots', COMMIT))
-  t.is(hub.bytes(WEIGHTS), SIZE)
+  t.is(hub.bytes(WEIGHTS), WEIGHTS_SIZE)
 })
 
 test('a proxy is used, and not where NO_PROXY says so', async (t) => {
-  const hub = await withModel(t)
+  const hub = await startHubWithModel(t)
   const seen: string[] = []
   const proxy = createServer((request, response) => {
     seen.push(request.url!)

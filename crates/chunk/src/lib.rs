@@ -26,6 +26,7 @@ pub use files::{Entry, FileOptions, Files, Found, Skip};
 pub use language::Language;
 pub use query::query_of_doc;
 pub use rules::Kind;
+pub use split::cut_to_lines;
 pub use template::{DEFAULT_NAME_REPEATS, Parts, Template};
 use units::{Cut, Unit};
 

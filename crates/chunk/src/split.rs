@@ -50,6 +50,17 @@ pub(crate) fn split(text: &str, range: Range<usize>, budget: usize, root: Option
     parts
 }
 
+/// As much of `code` as fits into `max_bytes`: whole lines, unless that would leave less than half of it. White space
+/// at the end of what is cut is dropped.
+pub fn cut_to_lines(code: &str, max_bytes: usize) -> &str {
+    if code.len() <= max_bytes {
+        return code;
+    }
+    let end = code.floor_char_boundary(max_bytes);
+    let end = code[..end].rfind('\n').filter(|end| *end > max_bytes / 2).unwrap_or(end);
+    code[..end].trim_end()
+}
+
 /// Every place in the range where a node begins, in order; the insides of strings and comments are none.
 fn of_tree(text: &str, root: Node<'_>, range: &Range<usize>) -> Vec<Border> {
     let mut borders: Vec<Border> = Vec::new();
@@ -111,4 +122,19 @@ fn of_lines(text: &str, range: &Range<usize>) -> Vec<Border> {
         }
     }
     borders
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cut_to_lines;
+
+    #[test]
+    fn what_does_not_fit_is_cut_to_lines() {
+        assert_eq!(cut_to_lines("one\n", 4), "one\n");
+        assert_eq!(cut_to_lines("one\ntwo\nthree", 9), "one\ntwo");
+        assert_eq!(cut_to_lines("one\n\n\ntwo", 6), "one");
+        // The only line that ends is less than half: a part of the next one comes too, of whole characters.
+        assert_eq!(cut_to_lines("a\nbcdéfgh", 6), "a\nbcd");
+        assert_eq!(cut_to_lines("a\nbcdéfgh", 7), "a\nbcdé");
+    }
 }

@@ -1,19 +1,19 @@
 //! The engine as JavaScript sees it.
 
 use embedding_engine::engine::{
-    CountRequest, Download, DownloadRequest, EmbedOutput, EmbedRequest, Engine, EngineOptions, ModelReport,
+    CountRequest, Download, DownloadRequest, EmbedOutput, EmbedRequest, Engine, EngineOptions, ModelReport, OnEvent,
     PreloadRequest, Texts, Verification, verify_request,
 };
 use embedding_engine::finish::Vectors;
 use embedding_engine::{Cancel, Result};
-use napi::bindgen_prelude::{Either3, Env, Float32Array, Int8Array, Object, Uint8Array, Uint32Array};
+use napi::bindgen_prelude::{Either3, Env, Float32Array, Int8Array, Object, ToNapiValue, Uint8Array, Uint32Array};
 use napi_derive::napi;
 use serde_json::json;
 
 use crate::errors::{guarded, guarded_napi};
 use crate::events::{EventCallback, Events};
 use crate::farewell;
-use crate::promise::{in_background, promise};
+use crate::promise::{Done, in_background, promise};
 
 /// Asks calls to stop. One token may go with several calls.
 #[napi]
@@ -88,14 +88,9 @@ impl NativeEngine {
         cancel: &CancelToken,
         #[napi(ts_arg_type = "(json: string) => void")] on_event: Option<EventCallback<'_>>,
     ) -> napi::Result<Object<'env>> {
-        guarded_napi(|| {
-            let events = on_event.map(|callback| Events::new(env, &callback)).transpose()?;
-            let sink = events.as_ref().map(Events::sink);
-            let call = EmbedRequest::from_json(&request_json).and_then(|request| Ok((request, texts(text, lengths)?)));
-            promise(env, events, vectors, |done| match call {
-                Ok((request, texts)) => self.engine.embed(request, texts, &cancel.cancel, sink, done),
-                Err(error) => done(Err(error)),
-            })
+        let request = || Ok((EmbedRequest::from_json(&request_json)?, texts(text, lengths)?));
+        call(env, on_event, request, vectors, |(request, texts), sink, done| {
+            self.engine.embed(request, texts, &cancel.cancel, sink, done);
         })
     }
 
@@ -111,14 +106,9 @@ impl NativeEngine {
         cancel: &CancelToken,
         #[napi(ts_arg_type = "(json: string) => void")] on_event: Option<EventCallback<'_>>,
     ) -> napi::Result<Object<'env>> {
-        guarded_napi(|| {
-            let events = on_event.map(|callback| Events::new(env, &callback)).transpose()?;
-            let sink = events.as_ref().map(Events::sink);
-            let call = CountRequest::from_json(&request_json).and_then(|request| Ok((request, texts(text, lengths)?)));
-            promise(env, events, Uint32Array::new, |done| match call {
-                Ok((request, texts)) => self.engine.count_tokens(request, texts, &cancel.cancel, sink, done),
-                Err(error) => done(Err(error)),
-            })
+        let request = || Ok((CountRequest::from_json(&request_json)?, texts(text, lengths)?));
+        call(env, on_event, request, Uint32Array::new, |(request, texts), sink, done| {
+            self.engine.count_tokens(request, texts, &cancel.cancel, sink, done);
         })
     }
 
@@ -134,14 +124,10 @@ impl NativeEngine {
         cancel: &CancelToken,
         #[napi(ts_arg_type = "(json: string) => void")] on_event: Option<EventCallback<'_>>,
     ) -> napi::Result<Object<'env>> {
-        guarded_napi(|| {
-            let events = on_event.map(|callback| Events::new(env, &callback)).transpose()?;
-            let sink = events.as_ref().map(Events::sink);
-            let convert = |report: ModelReport| json!(report).to_string();
-            promise(env, events, convert, |done| match PreloadRequest::from_json(&request_json) {
-                Ok(request) => self.engine.preload(request, &cancel.cancel, sink, done),
-                Err(error) => done(Err(error)),
-            })
+        let convert = |report: ModelReport| json!(report).to_string();
+        let request = || PreloadRequest::from_json(&request_json);
+        call(env, on_event, request, convert, |request, sink, done| {
+            self.engine.preload(request, &cancel.cancel, sink, done)
         })
     }
 
@@ -157,14 +143,10 @@ impl NativeEngine {
         cancel: &CancelToken,
         #[napi(ts_arg_type = "(json: string) => void")] on_event: Option<EventCallback<'_>>,
     ) -> napi::Result<Object<'env>> {
-        guarded_napi(|| {
-            let events = on_event.map(|callback| Events::new(env, &callback)).transpose()?;
-            let sink = events.as_ref().map(Events::sink);
-            let convert = |download: Download| json!(download).to_string();
-            promise(env, events, convert, |done| match DownloadRequest::from_json(&request_json) {
-                Ok(request) => self.engine.download(request, &cancel.cancel, sink, done),
-                Err(error) => done(Err(error)),
-            })
+        let convert = |download: Download| json!(download).to_string();
+        let request = || DownloadRequest::from_json(&request_json);
+        call(env, on_event, request, convert, |request, sink, done| {
+            self.engine.download(request, &cancel.cancel, sink, done)
         })
     }
 
@@ -180,15 +162,9 @@ impl NativeEngine {
         cancel: &CancelToken,
         #[napi(ts_arg_type = "(json: string) => void")] on_event: Option<EventCallback<'_>>,
     ) -> napi::Result<Object<'env>> {
-        guarded_napi(|| {
-            let events = on_event.map(|callback| Events::new(env, &callback)).transpose()?;
-            let sink = events.as_ref().map(Events::sink);
-            let convert = |found: Verification| json!(found).to_string();
-            promise(env, events, convert, |done| match verify_request(&request_json) {
-                Ok(model) => self.engine.verify(model, &cancel.cancel, sink, done),
-                Err(error) => done(Err(error)),
-            })
-        })
+        let convert = |found: Verification| json!(found).to_string();
+        let request = || verify_request(&request_json);
+        call(env, on_event, request, convert, |model, sink, done| self.engine.verify(model, &cancel.cancel, sink, done))
     }
 
     /// Ends all calls with `DISPOSED`; settles when the models are freed.
@@ -210,6 +186,30 @@ impl NativeEngine {
             )
         })
     }
+}
+
+/// Makes a call of an engine: `start` begins it for the `request` that JavaScript made, `convert` gives its result
+/// back. A request that cannot be read rejects the promise.
+fn call<'env, R, T, V>(
+    env: &'env Env,
+    on_event: Option<EventCallback<'_>>,
+    request: impl FnOnce() -> Result<R>,
+    convert: impl FnOnce(T) -> V + Send + 'static,
+    start: impl FnOnce(R, Option<OnEvent>, Done<T>),
+) -> napi::Result<Object<'env>>
+where
+    T: Send + 'static,
+    V: ToNapiValue + 'static,
+{
+    guarded_napi(|| {
+        let events = on_event.map(|callback| Events::new(env, &callback)).transpose()?;
+        let sink = events.as_ref().map(Events::sink);
+        let request = request();
+        promise(env, events, convert, |done| match request {
+            Ok(request) => start(request, sink, done),
+            Err(error) => done(Err(error)),
+        })
+    })
 }
 
 fn texts(text: &[u8], lengths: &[u32]) -> Result<Texts> {

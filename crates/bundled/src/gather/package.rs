@@ -1,6 +1,8 @@
 //! The pairs that a package offers, before any choice among them.
 
-use embedding_engine_chunk::{Chunk, FileOptions, Files, Found, Kind, Language, Options, chunk, query_of_doc};
+use embedding_engine_chunk::{
+    Chunk, FileOptions, Files, Found, Kind, Language, Options, chunk, cut_to_lines, query_of_doc,
+};
 
 use super::{Pair, Source, language_name};
 
@@ -54,7 +56,7 @@ fn pair(source: &Source, path: &str, language: Language, text: &str, chunk: &Chu
     }
     let query = query_of_doc(chunk.doc.as_deref()?)?;
     let signature = chunk.signature.as_deref().unwrap_or_default();
-    let code = cut(&chunk.without_docs(text)).to_owned();
+    let code = cut_to_lines(&chunk.without_docs(text), CODE_BYTES).to_owned();
     if !has_body(&code, signature) {
         return None;
     }
@@ -74,16 +76,6 @@ fn pair(source: &Source, path: &str, language: Language, text: &str, chunk: &Chu
         query,
         code,
     })
-}
-
-/// The lines that fit, or the beginning of the only one.
-fn cut(code: &str) -> &str {
-    if code.len() <= CODE_BYTES {
-        return code;
-    }
-    let end = (0..=CODE_BYTES).rev().find(|end| code.is_char_boundary(*end)).unwrap_or_default();
-    let end = code[..end].rfind('\n').filter(|end| *end > CODE_BYTES / 2).unwrap_or(end);
-    code[..end].trim_end()
 }
 
 fn has_body(code: &str, signature: &str) -> bool {

@@ -96,12 +96,13 @@ fn max(rows: &[f32], width: usize, out: &mut Vec<f32>) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use proptest::prelude::*;
 
     use super::*;
 
-    const ALL: [Pooling; 7] = [
+    /// Every pooling there is.
+    pub(in crate::backend) const ALL: [Pooling; 7] = [
         Pooling::LastToken,
         Pooling::Cls,
         Pooling::Mean,
@@ -140,7 +141,7 @@ mod tests {
     }
 
     /// Values in [-1, 1) without a random generator.
-    fn noise(len: usize) -> Vec<f32> {
+    pub(in crate::backend) fn noise(len: usize) -> Vec<f32> {
         (0..len as u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 8) as f32 / (1 << 23) as f32 - 1.0).collect()
     }
 

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use super::encode::{Empty, EncodeJob};
-use super::event::{OnEvent, Reporter};
 use super::loader::Description;
 use super::lookup::{Need, Target, find};
 use super::reference;
@@ -17,19 +16,13 @@ use crate::tokenize::Encoded;
 pub(super) struct CountCall;
 
 impl CountCall {
-    pub(super) fn start(
-        inner: &Arc<Inner>,
-        settle: Arc<Settle<Vec<u32>>>,
-        request: CountRequest,
-        texts: Texts,
-        progress: Option<OnEvent>,
-    ) {
-        let (inner, reporter) = (Arc::clone(inner), Reporter::new(progress));
+    pub(super) fn start(inner: &Arc<Inner>, settle: Arc<Settle<Vec<u32>>>, request: CountRequest, texts: Texts) {
+        let inner = Arc::clone(inner);
         inner.clone().tasks.once(move || {
             settle.clone().step("starting a call", || {
                 let reference = reference::resolve(request.model.as_deref(), Some(&texts), &inner.options)?;
                 let (tasks, call) = (Arc::clone(&inner), Arc::clone(&settle));
-                find(&inner, &settle, &reporter, Need::Description, reference, move |target| {
+                find(&inner, &settle, Need::Description, reference, move |target| {
                     Self::encode(&tasks, call, &request, texts, &target);
                     Ok(())
                 })

@@ -8,7 +8,7 @@ use globset::{Glob, GlobSet, GlobSetBuilder};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::event::{Event, Level, OnEvent, Reporter};
+use super::event::{Event, Level, OnEvent};
 use super::settle::{Settle, disposed};
 use super::{Inner, json, reference};
 use crate::cancel::Cancel;
@@ -177,13 +177,8 @@ pub struct DownloadedFile {
 }
 
 /// A call of `download`.
-pub(super) fn start(
-    inner: &Arc<Inner>,
-    settle: Arc<Settle<Download>>,
-    request: DownloadRequest,
-    progress: Option<OnEvent>,
-) {
-    let events = Reporter::new(progress).sink();
+pub(super) fn start(inner: &Arc<Inner>, settle: Arc<Settle<Download>>, request: DownloadRequest) {
+    let events = settle.reporter().sink();
     on_own_thread(inner, settle, "embedding-fetch", move |inner, cancel| {
         let found = reference::resolve(request.model.as_deref(), None, &inner.options)?;
         let include = request.globs()?;
@@ -209,13 +204,8 @@ pub struct Verification {
 }
 
 /// A call of `verify`.
-pub(super) fn start_verify(
-    inner: &Arc<Inner>,
-    settle: Arc<Settle<Verification>>,
-    model: Option<String>,
-    progress: Option<OnEvent>,
-) {
-    let reporter = Reporter::new(progress);
+pub(super) fn start_verify(inner: &Arc<Inner>, settle: Arc<Settle<Verification>>, model: Option<String>) {
+    let reporter = settle.reporter().clone();
     on_own_thread(inner, settle, "embedding-verify", move |inner, cancel| {
         let model = model.map(|model| reference::with_all_revisions(&model, &inner.options)).transpose()?;
         let model = model.as_deref();
@@ -258,9 +248,8 @@ fn on_own_thread<T: Send + 'static>(
     let started = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
         let _running = running;
         let result = catch("handling the files of a model", || work(&owner, call.stop()));
-        // Before the call ends: it may be the last to hold the engine.
-        drop(owner);
-        call.finish(result);
+        // Held until the caller was told: it may be the last to hold the engine, which ends with it.
+        call.finish_holding(result, owner);
     });
     if let Err(error) = started {
         settle.finish(Err(Error::new(Code::OutOfMemory, format!("No thread can be started: {error}."))));

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use super::call::{CallParts, QueuedCall};
 use super::encode::{Empty, EncodeJob, check_content, check_empty};
-use super::event::{OnEvent, Reporter};
 use super::gauge::Reservation;
 use super::lookup::{Need, Target, find, load};
 use super::models::LoadedModel;
@@ -24,19 +23,12 @@ use crate::tokenize::Encoded;
 pub(super) struct EmbedCall {
     inner: Arc<Inner>,
     settle: Arc<Settle<EmbedOutput>>,
-    reporter: Reporter,
     request: EmbedRequest,
 }
 
 impl EmbedCall {
-    pub(super) fn start(
-        inner: &Arc<Inner>,
-        settle: Arc<Settle<EmbedOutput>>,
-        request: EmbedRequest,
-        texts: Texts,
-        progress: Option<OnEvent>,
-    ) {
-        let call = Arc::new(EmbedCall { inner: Arc::clone(inner), settle, reporter: Reporter::new(progress), request });
+    pub(super) fn start(inner: &Arc<Inner>, settle: Arc<Settle<EmbedOutput>>, request: EmbedRequest, texts: Texts) {
+        let call = Arc::new(EmbedCall { inner: Arc::clone(inner), settle, request });
         call.settle.step("starting a call", || {
             let estimate = estimate_tokens(&texts);
             if !call.request.wait {
@@ -73,9 +65,7 @@ impl EmbedCall {
         check_empty(&texts)?;
         let reference = reference::resolve(self.request.model.as_deref(), Some(&texts), &self.inner.options)?;
         let call = Arc::clone(&self);
-        find(&self.inner, &self.settle, &self.reporter, Need::Weights, reference, move |target| {
-            call.encode(reservation, texts, target)
-        })
+        find(&self.inner, &self.settle, Need::Weights, reference, move |target| call.encode(reservation, texts, target))
     }
 
     fn encode(self: Arc<Self>, reservation: Arc<Reservation>, texts: Texts, target: Target) -> Result<()> {
@@ -118,7 +108,7 @@ impl EmbedCall {
     ) -> Result<()> {
         reservation.resize(work.tokens(), self.request.wait)?;
         let call = Arc::clone(&self);
-        load(&self.inner, &self.settle, &self.reporter, target, move |model, located| {
+        load(&self.inner, &self.settle, target, move |model, located| {
             call.submit(reservation, model, &located, finish, work)
         });
         Ok(())
@@ -139,7 +129,6 @@ impl EmbedCall {
         let call = QueuedCall::new(CallParts {
             engine: Arc::clone(&self.inner),
             settle: Arc::clone(&self.settle),
-            reporter: self.reporter.clone(),
             reservation,
             finish,
             task_id: spec.tasks.get(&self.request.task).and_then(|task| task.task_id),

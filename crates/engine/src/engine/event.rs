@@ -1,16 +1,13 @@
 //! Progress: what a call tells while it runs.
 
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use super::reporter::Reporter;
 use crate::cancel::Cancel;
 use crate::hub::FileEvent;
-use crate::sync::{catch, lock};
-
-/// Ten a second.
-const INTERVAL: Duration = Duration::from_millis(100);
+use crate::sync::lock;
 
 /// One step of a call.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -52,6 +49,20 @@ pub enum Event {
     File(FileEvent),
 }
 
+impl Event {
+    /// Whether nobody needs to hear of `earlier` any more once there is this.
+    pub(super) fn outdates(&self, earlier: &Event) -> bool {
+        match (self, earlier) {
+            (Event::Embedding { .. }, Event::Embedding { .. })
+            | (Event::File(FileEvent::ProgressTotal { .. }), Event::File(FileEvent::ProgressTotal { .. })) => true,
+            (Event::File(FileEvent::Progress { file, .. }), Event::File(FileEvent::Progress { file: earlier, .. })) => {
+                file == earlier
+            }
+            _ => false,
+        }
+    }
+}
+
 /// How serious a [`Event::Notice`] is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -62,43 +73,9 @@ pub enum Level {
     Warn,
 }
 
-/// Where the events of a call go. Called on the engine's threads: it must not wait.
+/// Where the events of a call go: in order, one at a time, all before the call's result unless it is cancelled. Called
+/// on the engine's threads with nothing locked; it should not take long, because its thread has other work to do.
 pub type OnEvent = Arc<dyn Fn(Event) + Send + Sync>;
-
-/// Passes events on, at most ten a second of `embedding`; the others come once a call anyway.
-#[derive(Clone, Default)]
-pub(super) struct Reporter {
-    target: Option<(OnEvent, Arc<Mutex<Option<Instant>>>)>,
-}
-
-impl Reporter {
-    pub(super) fn new(target: Option<OnEvent>) -> Self {
-        Reporter { target: target.map(|target| (target, Arc::default())) }
-    }
-
-    /// The same as a function.
-    pub(super) fn sink(&self) -> OnEvent {
-        let reporter = self.clone();
-        Arc::new(move |event| reporter.send(event))
-    }
-
-    pub(super) fn send(&self, event: Event) {
-        let Some((target, last)) = &self.target else { return };
-        if let Event::Embedding { done, total, .. } = event {
-            let mut last = lock(last);
-            // The last one is always told, or a progress bar would stop short of its end.
-            if done < total && last.is_some_and(|last| last.elapsed() < INTERVAL) {
-                return;
-            }
-            *last = Some(Instant::now());
-        }
-        // What a listener does wrong is no failure of the call.
-        let _ = catch("telling progress", || {
-            target(event);
-            Ok(())
-        });
-    }
-}
 
 /// All who wait for the same download. Whoever comes later is told what has happened so far.
 #[derive(Default)]
@@ -117,19 +94,18 @@ struct AudienceState {
 }
 
 impl Audience {
-    /// Tells `reporter` of everything until `stop` is raised.
+    /// Lets `reporter` hear of everything until `stop` is raised. What it is to hear at once waits for
+    /// [`Reporter::tell`], so that this may be called under a lock.
     pub(super) fn join(&self, stop: &Cancel, reporter: &Reporter) {
-        let (steps, unheard) = {
-            let mut state = lock(&self.state);
-            state.listeners.retain(|(stop, _)| !stop.is_cancelled());
-            state.listeners.push((stop.clone(), reporter.clone()));
-            (state.steps.clone(), std::mem::take(&mut state.unheard))
-        };
-        steps.into_iter().map(Event::File).chain(unheard).for_each(|event| reporter.send(event));
+        let mut state = lock(&self.state);
+        state.listeners.retain(|(stop, _)| !stop.is_cancelled());
+        state.listeners.push((stop.clone(), reporter.clone()));
+        let steps: Vec<Event> = state.steps.iter().cloned().map(Event::File).collect();
+        steps.into_iter().chain(std::mem::take(&mut state.unheard)).for_each(|event| reporter.put(event));
     }
 
     pub(super) fn tell(&self, event: Event) {
-        let listeners: Vec<Reporter> = {
+        let listeners = {
             let mut state = lock(&self.state);
             state.listeners.retain(|(stop, _)| !stop.is_cancelled());
             match &event {
@@ -148,16 +124,14 @@ impl Audience {
                 }
                 _ => {}
             }
-            let mut listeners = state.listeners.iter().map(|(_, reporter)| reporter.clone());
-            if matches!(event, Event::Notice { .. }) {
-                listeners.next().into_iter().collect()
-            } else {
-                listeners.collect()
-            }
+            let count = if matches!(event, Event::Notice { .. }) { 1 } else { usize::MAX };
+            let listeners: Vec<Reporter> =
+                state.listeners.iter().map(|(_, reporter)| reporter.clone()).take(count).collect();
+            // Under the lock, so that all hear of it in the same order, whichever threads tell.
+            listeners.iter().for_each(|reporter| reporter.put(event.clone()));
+            listeners
         };
-        for reporter in listeners {
-            reporter.send(event.clone());
-        }
+        listeners.iter().for_each(Reporter::tell);
     }
 }
 
@@ -178,20 +152,26 @@ mod tests {
     }
 
     #[test]
-    fn events_are_throttled_but_for_the_last() {
-        let (reporter, events) = collect();
-        for done in 1..=1000 {
-            reporter.send(embedding(done, 1000));
-        }
-        let events = lock(&events);
-        assert!(events.len() >= 2 && events.len() <= 5, "{}", events.len());
-        assert_eq!(*events.first().unwrap(), embedding(1, 1000));
-        assert_eq!(*events.last().unwrap(), embedding(1000, 1000));
-    }
-
-    #[test]
-    fn a_listener_that_panics_is_no_failure() {
-        Reporter::new(Some(Arc::new(|_| panic!("listener")))).send(embedding(1, 1));
+    fn what_is_newer_outdates_what_tells_of_the_same() {
+        let file = |file: &str, loaded| {
+            let (name, file, progress) = ("m".into(), file.into(), 0.0);
+            let event = FileEvent::Progress {
+                name,
+                file,
+                progress,
+                loaded,
+                total: 9,
+                bytes_per_second: 1.0,
+                eta_seconds: None,
+            };
+            Event::File(event)
+        };
+        assert!(embedding(2, 3).outdates(&embedding(1, 3)));
+        assert!(file("a", 2).outdates(&file("a", 1)));
+        assert!(!file("a", 2).outdates(&file("b", 1)));
+        assert!(!file("a", 2).outdates(&embedding(1, 3)));
+        let notice = Event::Notice { level: Level::Info, message: "n".into() };
+        assert!(!notice.outdates(&notice));
     }
 
     #[test]
@@ -215,13 +195,17 @@ mod tests {
         audience.tell(early.clone());
         let ((first, heard_first), (second, heard_second), (gone, heard_by_gone)) = (collect(), collect(), collect());
         let stop = Cancel::new();
-        audience.join(&stop, &gone);
-        audience.join(&Cancel::never(), &first);
+        let join = |stop: &Cancel, reporter: &Reporter| {
+            audience.join(stop, reporter);
+            reporter.tell();
+        };
+        join(&stop, &gone);
+        join(&Cancel::never(), &first);
         stop.cancel();
         let initiate = Event::File(FileEvent::Initiate { name: "m".into(), file: "f".into() });
         let notice = Event::Notice { level: Level::Info, message: "n".into() };
         audience.tell(initiate.clone());
-        audience.join(&Cancel::never(), &second);
+        join(&Cancel::never(), &second);
         audience.tell(notice.clone());
         audience.tell(notice.clone());
         assert_eq!(*lock(&heard_first), [initiate.clone(), notice]);

@@ -2,13 +2,15 @@
 //! ready while one runs.
 //!
 //! The model's own thread takes in commands. Each lane is a thread that takes the next batch out of the queue,
-//! waits for the backend, and hands out the rows.
+//! waits for the backend, and hands out the rows. Callers are told when the queue is free again: a listener that takes
+//! long holds up its own lane, not the others.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::loader::Weights;
+use super::outcome::Outcome;
 use super::queue::{Batch, Queue};
-use super::worker::{Command, Worker, deliver, fail, rows, warn};
+use super::worker::{Command, Worker, rows};
 use crate::error::Code;
 use crate::sync::{catch, lock};
 
@@ -61,13 +63,11 @@ pub(super) fn run(mut worker: Worker) {
             lanes += usize::from(thread.spawn_scoped(scope, work).is_ok());
         }
         while let Some(command) = worker.wait() {
-            let mut state = lock(&shared.state);
             match command {
-                Command::Submit(call) if lanes == 0 => call.settle.finish(Err(no_threads())),
-                Command::Submit(call) => state.queue.push(*call),
+                Command::Submit(call) if lanes == 0 => call.fail(no_threads()),
+                Command::Submit(call) => lock(&shared.state).queue.push(*call),
                 Command::Stop => break,
             }
-            drop(state);
             shared.changed.notify_all();
         }
         lock(&shared.state).leaving = true;
@@ -87,7 +87,13 @@ impl Lane<'_> {
             if state.leaving {
                 return None;
             }
-            state.queue.drop_settled();
+            let settled = state.queue.take_settled();
+            if !settled.is_empty() {
+                drop(state);
+                drop(settled);
+                state = lock(&self.shared.state);
+                continue;
+            }
             let budget = match self.weights.backend.tokens_per_batch() {
                 Some(tokens) if !self.fixed => tokens,
                 _ => self.budget,
@@ -97,9 +103,10 @@ impl Lane<'_> {
                 Ok(Some(batch)) => return Some(batch),
                 Ok(None) => state = self.wait(state),
                 Err(error) => {
-                    for call in state.queue.drain() {
-                        call.settle.finish(Err(error.clone()));
-                    }
+                    let failed: Vec<_> = state.queue.drain().collect();
+                    drop(state);
+                    failed.into_iter().for_each(|call| call.fail(error.clone()));
+                    state = lock(&self.shared.state);
                 }
             }
         }
@@ -116,17 +123,9 @@ impl Lane<'_> {
             return;
         }
         let result = rows(self.weights, self.width, batch, |run| run());
-        let error = {
-            let queue = &mut lock(&self.shared.state).queue;
-            warn(self.weights, queue, batch);
-            match result {
-                Ok((rows, width)) => return deliver(queue, batch, &rows, width),
-                Err(error) => error,
-            }
-        };
-        match batch.halves() {
-            Some(halves) if error.code == Code::OutOfMemory => halves.iter().for_each(|half| self.compute(half)),
-            _ => fail(&mut lock(&self.shared.state).queue, batch, &error),
-        }
+        let notices = || self.weights.backend.notices();
+        let (outcome, halves) = Outcome::of(&mut lock(&self.shared.state).queue, batch, result, notices);
+        outcome.tell();
+        halves.iter().flatten().for_each(|half| self.compute(half));
     }
 }

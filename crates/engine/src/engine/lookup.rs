@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Inner;
-use super::event::{Event, Level, Reporter};
+use super::event::{Event, Level};
 use super::models::{Described, LoadedModel, ModelKey};
 use super::output::ModelReport;
 use super::reference::Reference;
@@ -32,30 +32,27 @@ pub(super) enum Need {
 pub(super) fn find<T: Send + 'static>(
     inner: &Arc<Inner>,
     settle: &Arc<Settle<T>>,
-    reporter: &Reporter,
     need: Need,
     reference: Reference,
     next: impl FnOnce(Target) -> Result<()> + Send + 'static,
 ) -> Result<()> {
     let Reference { model, overrides } = reference;
     let waiter = {
-        let (inner, settle) = (Arc::clone(inner), Arc::clone(settle));
-        let (reporter, overrides) = (reporter.clone(), overrides.clone());
+        let (inner, settle, overrides) = (Arc::clone(inner), Arc::clone(settle), overrides.clone());
         Box::new(move |located: Result<Located>| {
             let call = Arc::clone(&settle);
             call.step("finding a model", || {
-                describe(&inner, &settle, &reporter, need, located?, overrides, next);
+                describe(&inner, &settle, need, located?, overrides, next);
                 Ok(())
             });
         })
     };
-    inner.models.locate(model, overrides, settle.stop(), reporter, waiter)
+    inner.models.locate(model, overrides, settle.stop(), settle.reporter(), waiter)
 }
 
 fn describe<T: Send + 'static>(
     inner: &Arc<Inner>,
     settle: &Arc<Settle<T>>,
-    reporter: &Reporter,
     need: Need,
     located: Located,
     overrides: ModelOverrides,
@@ -63,7 +60,7 @@ fn describe<T: Send + 'static>(
 ) {
     let key = ModelKey::new(&located, &overrides);
     if need == Need::Weights && !inner.models.is_loaded(&key) {
-        reporter.send(Event::Loading { model: located.id.clone() });
+        settle.reporter().send(Event::Loading { model: located.id.clone() });
     }
     let waiter = {
         let (inner, settle, located, key) = (Arc::clone(inner), Arc::clone(settle), located.clone(), key.clone());
@@ -85,21 +82,20 @@ fn describe<T: Send + 'static>(
 pub(super) fn load<T: Send + 'static>(
     inner: &Arc<Inner>,
     settle: &Arc<Settle<T>>,
-    reporter: &Reporter,
     target: Target,
     next: impl FnOnce(Arc<LoadedModel>, Located) -> Result<()> + Send + 'static,
 ) {
     let Target { located, key, described } = target;
     let waiter = {
-        let (settle, reporter, inner) = (Arc::clone(settle), reporter.clone(), Arc::clone(inner));
+        let (settle, inner) = (Arc::clone(settle), Arc::clone(inner));
         Box::new(move |loaded: Result<Arc<LoadedModel>>| {
             settle.clone().step("starting a call", || {
                 let loaded = loaded?;
                 loaded.touch();
                 if let Some(message) = inner.models.take_warning() {
-                    reporter.send(Event::Notice { level: Level::Warn, message });
+                    settle.reporter().send(Event::Notice { level: Level::Warn, message });
                 }
-                reporter.send(Event::Ready { model: located.id.clone(), device: loaded.info.device.clone() });
+                settle.reporter().send(Event::Ready { model: located.id.clone(), device: loaded.info.device.clone() });
                 next(loaded, located)
             });
         })

@@ -26,10 +26,12 @@ mod lookup;
 mod memory;
 mod models;
 mod options;
+mod outcome;
 mod output;
 mod preload;
 mod queue;
 mod reference;
+mod reporter;
 mod request;
 mod sequences;
 mod settle;
@@ -159,8 +161,8 @@ impl Engine {
         done: impl FnOnce(Result<EmbedOutput>) + Send + 'static,
     ) {
         let texts = texts.into();
-        if let Some(settle) = self.inner.calls.begin(cancel, Box::new(done)) {
-            EmbedCall::start(&self.inner, settle, request, texts, progress);
+        if let Some(settle) = self.inner.calls.begin(cancel, progress, Box::new(done)) {
+            EmbedCall::start(&self.inner, settle, request, texts);
         }
     }
 
@@ -191,8 +193,8 @@ impl Engine {
         done: impl FnOnce(Result<Vec<u32>>) + Send + 'static,
     ) {
         let texts = texts.into();
-        if let Some(settle) = self.inner.calls.begin(cancel, Box::new(done)) {
-            CountCall::start(&self.inner, settle, request, texts, progress);
+        if let Some(settle) = self.inner.calls.begin(cancel, progress, Box::new(done)) {
+            CountCall::start(&self.inner, settle, request, texts);
         }
     }
 
@@ -220,8 +222,8 @@ impl Engine {
         progress: Option<OnEvent>,
         done: impl FnOnce(Result<ModelReport>) + Send + 'static,
     ) {
-        if let Some(settle) = self.inner.calls.begin(cancel, Box::new(done)) {
-            PreloadCall::start(&self.inner, settle, request, progress);
+        if let Some(settle) = self.inner.calls.begin(cancel, progress, Box::new(done)) {
+            PreloadCall::start(&self.inner, settle, request);
         }
     }
 
@@ -245,8 +247,8 @@ impl Engine {
         progress: Option<OnEvent>,
         done: impl FnOnce(Result<Download>) + Send + 'static,
     ) {
-        if let Some(settle) = self.inner.calls.begin(cancel, Box::new(done)) {
-            download::start(&self.inner, settle, request, progress);
+        if let Some(settle) = self.inner.calls.begin(cancel, progress, Box::new(done)) {
+            download::start(&self.inner, settle, request);
         }
     }
 
@@ -261,8 +263,8 @@ impl Engine {
         progress: Option<OnEvent>,
         done: impl FnOnce(Result<Verification>) + Send + 'static,
     ) {
-        if let Some(settle) = self.inner.calls.begin(cancel, Box::new(done)) {
-            download::start_verify(&self.inner, settle, model, progress);
+        if let Some(settle) = self.inner.calls.begin(cancel, progress, Box::new(done)) {
+            download::start_verify(&self.inner, settle, model);
         }
     }
 

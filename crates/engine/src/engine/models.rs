@@ -7,10 +7,11 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use super::call::QueuedCall;
-use super::event::{Audience, OnEvent, Reporter};
+use super::event::{Audience, OnEvent};
 use super::loader::{Description, Loader, Weights};
 use super::memory::{Held, Memory};
 use super::options::EngineOptions;
+use super::reporter::Reporter;
 use super::settle::disposed;
 use super::shared::{Promise, Shared, Waiter};
 use super::threads::{Running, spawn};
@@ -157,34 +158,36 @@ impl Models {
         let name = Name { model: model.clone(), overrides: format!("{overrides:?}") };
         // Somebody may have removed it since.
         self.located.remove_if(|other, located| *other == name && !located.root.exists());
+        let (asking, audience) = {
+            // Held over both, so that who joins a download also hears of it, and hears of what has happened before its
+            // waiter is told: the audience is closed first. Nobody is called meanwhile.
+            let mut audiences = lock(&self.audiences);
+            let asking = self.located.ask(name.clone(), waiter);
+            if asking.is_first() {
+                audiences.insert(name.clone(), Arc::default());
+            }
+            let audience = audiences.get(&name).cloned().unwrap_or_default();
+            audience.join(stop, reporter);
+            (asking, audience)
+        };
+        reporter.tell();
         let models = Arc::clone(self);
-        let key = name.clone();
-        let mut begun = None;
-        let make = |promise: Promise<Name, Located>| {
+        asking.go_on(stop, |promise| {
             let Some(running) = models.running.enter() else {
+                models.close_audience(&name, &audience);
                 promise.keep(Err(disposed()));
                 return;
             };
-            let audience = Arc::clone(begun.insert(Arc::new(Audience::default())));
             spawn("embedding-fetch", promise, move |promise| {
                 let _running = running;
                 let told = Arc::clone(&audience);
                 let events: OnEvent = Arc::new(move |event| told.tell(event));
                 let located =
                     catch("finding a model", || models.loader.locate(&model, &overrides, promise.cancel(), &events));
-                models.close_audience(&key, &audience);
+                models.close_audience(&name, &audience);
                 promise.keep(located);
             });
-        };
-        // Held all the while, so that who joins this download also hears of it.
-        let mut audiences = lock(&self.audiences);
-        self.located.get(name.clone(), stop, waiter, make);
-        if let Some(audience) = begun {
-            audiences.insert(name.clone(), audience);
-        }
-        if let Some(audience) = audiences.get(&name) {
-            audience.join(stop, reporter);
-        }
+        });
         Ok(())
     }
 

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use super::Inner;
-use super::event::{OnEvent, Reporter};
 use super::lookup::{Need, find, load};
 use super::output::ModelReport;
 use super::reference;
@@ -14,20 +13,15 @@ use super::settle::Settle;
 pub(super) struct PreloadCall;
 
 impl PreloadCall {
-    pub(super) fn start(
-        inner: &Arc<Inner>,
-        settle: Arc<Settle<ModelReport>>,
-        request: PreloadRequest,
-        progress: Option<OnEvent>,
-    ) {
-        let (inner, reporter) = (Arc::clone(inner), Reporter::new(progress));
+    pub(super) fn start(inner: &Arc<Inner>, settle: Arc<Settle<ModelReport>>, request: PreloadRequest) {
+        let inner = Arc::clone(inner);
         inner.clone().tasks.once(move || {
             settle.clone().step("starting a call", || {
                 let (engine, call) = (Arc::clone(&inner), Arc::clone(&settle));
                 let reference = reference::resolve(request.model.as_deref(), None, &inner.options)?;
-                find(&inner, &settle, &reporter.clone(), Need::Weights, reference, move |target| {
+                find(&inner, &settle, Need::Weights, reference, move |target| {
                     let told = Arc::clone(&call);
-                    load(&engine, &call, &reporter, target, move |model, located| {
+                    load(&engine, &call, target, move |model, located| {
                         let report = model.report(Some(&located));
                         drop(model);
                         told.finish(Ok(report));

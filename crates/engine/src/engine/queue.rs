@@ -4,7 +4,7 @@ use super::call::{Item, QueuedCall};
 use crate::batch::{PackedBatch, plan_shares};
 use crate::cancel::Cancel;
 
-/// The queue of a model. One thread owns it: nothing here is locked.
+/// The queue of a model. One thread owns it, or several share it under a lock: nothing here waits, or calls a caller.
 #[derive(Default)]
 pub(super) struct Queue {
     calls: Vec<Waiting>,
@@ -42,9 +42,12 @@ impl Queue {
         self.calls.push(Waiting { number, call, served: self.tick, newcomer: true });
     }
 
-    /// Drops calls that are over: cancelled, failed, or of an engine that was disposed.
-    pub(super) fn drop_settled(&mut self) {
-        self.calls.retain(|waiting| !waiting.call.settle.is_over());
+    /// Takes out the calls that are over: cancelled, failed, or of an engine that was disposed. They are to be dropped
+    /// where nothing is locked: one may be the last to hold the engine, or what a listener holds.
+    #[must_use]
+    pub(super) fn take_settled(&mut self) -> Vec<QueuedCall> {
+        let settled = self.calls.extract_if(.., |waiting| waiting.call.is_over());
+        settled.map(|waiting| waiting.call).collect()
     }
 
     pub(super) fn get_mut(&mut self, number: u64) -> Option<&mut QueuedCall> {
@@ -83,7 +86,7 @@ impl Queue {
             stops.push(call.stop().clone());
             for _ in 0..share.sequences {
                 if let Some((sequence, item)) = call.take(*number) {
-                    packed.push(&sequence.ids, sequence.spans.as_slice(), call.task_id);
+                    packed.push(&sequence.ids, sequence.spans.as_slice(), call.task_id());
                     items.push(item);
                 }
             }
@@ -93,6 +96,11 @@ impl Queue {
 }
 
 impl Batch {
+    /// The items of each call.
+    pub(super) fn by_call(&self) -> impl Iterator<Item = &[Item]> {
+        self.items.chunk_by(|a, b| a.call == b.call)
+    }
+
     /// The two halves of a batch, by number of sequences; `None` if it has only one.
     pub(super) fn halves(&self) -> Option<[Batch; 2]> {
         let middle = self.items.len() / 2;

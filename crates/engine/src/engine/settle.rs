@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, Weak};
 
+use super::event::OnEvent;
+use super::reporter::Reporter;
 use crate::cancel::{Cancel, Listening};
 use crate::error::{Code, Error, Result};
 use crate::sync::{catch, lock};
@@ -15,7 +17,10 @@ pub(super) type Done<T> = Box<dyn FnOnce(Result<T>) + Send>;
 /// The result is told once: by the work that is done, by the first failure, by the caller's own
 /// cancelling, or by the engine's disposal. Whatever comes later is dropped. A call that is forgotten
 /// by everybody is told so as well.
+///
+/// The results of work come after the events of the call; cancelling and disposal wait for no listener.
 pub(super) struct Settle<T> {
+    reporter: Reporter,
     done: Mutex<Option<Done<T>>>,
     /// Raised when the call is over: what still works for it stops.
     stop: Cancel,
@@ -24,13 +29,17 @@ pub(super) struct Settle<T> {
 }
 
 impl<T: Send + 'static> Settle<T> {
-    pub(super) fn new(cancel: &Cancel, done: Done<T>) -> Arc<Self> {
-        let settle =
-            Arc::new(Settle { done: Mutex::new(Some(done)), stop: Cancel::new(), listening: Mutex::new(None) });
+    pub(super) fn new(cancel: &Cancel, progress: Option<OnEvent>, done: Done<T>) -> Arc<Self> {
+        let settle = Arc::new(Settle {
+            reporter: Reporter::new(progress),
+            done: Mutex::new(Some(done)),
+            stop: Cancel::new(),
+            listening: Mutex::new(None),
+        });
         let call = Arc::downgrade(&settle);
         let listening = cancel.on_cancel(move || {
             if let Some(call) = call.upgrade() {
-                call.finish(Err(Error::aborted()));
+                call.end_at_once(Error::aborted());
             }
         });
         *lock(&settle.listening) = Some(listening);
@@ -39,6 +48,11 @@ impl<T: Send + 'static> Settle<T> {
             lock(&settle.listening).take();
         }
         settle
+    }
+
+    /// Tells the events of the call.
+    pub(super) fn reporter(&self) -> &Reporter {
+        &self.reporter
     }
 
     /// Raised when the call is over.
@@ -50,8 +64,29 @@ impl<T: Send + 'static> Settle<T> {
         self.stop.is_cancelled()
     }
 
-    /// Ends the call, unless it is over.
-    pub(super) fn finish(&self, result: Result<T>) {
+    /// Ends the call, unless it is over. The result is told after all events that were put before: at once, or by the
+    /// thread that is telling them. Not under a lock.
+    pub(super) fn finish(self: &Arc<Self>, result: Result<T>) {
+        self.finish_holding(result, ());
+    }
+
+    /// As [`Settle::finish`]; `held` is dropped when the caller was told.
+    pub(super) fn finish_holding(self: &Arc<Self>, result: Result<T>, held: impl Send + 'static) {
+        let settle = Arc::clone(self);
+        self.reporter.put_end(move || {
+            settle.tell(result);
+            drop(held);
+        });
+        self.reporter.tell();
+    }
+
+    /// Ends the call, unless it is over, without waiting for its listener.
+    fn end_at_once(&self, error: Error) {
+        self.reporter.close();
+        self.tell(Err(error));
+    }
+
+    fn tell(&self, result: Result<T>) {
         let Some(done) = lock(&self.done).take() else { return };
         let _ = catch("telling a result", || {
             done(result);
@@ -63,7 +98,7 @@ impl<T: Send + 'static> Settle<T> {
     }
 
     /// Does a step of the call, unless it is over; a failure or a panic ends it.
-    pub(super) fn step(&self, what: &str, work: impl FnOnce() -> Result<()>) {
+    pub(super) fn step(self: &Arc<Self>, what: &str, work: impl FnOnce() -> Result<()>) {
         if self.is_over() {
             return;
         }
@@ -85,14 +120,14 @@ impl<T> Drop for Settle<T> {
     }
 }
 
-/// A call of any kind that can be ended with an error.
+/// A call of any kind that can be ended with an error, at once.
 trait Fail: Send + Sync {
     fn fail(&self, error: Error);
 }
 
 impl<T: Send + 'static> Fail for Settle<T> {
     fn fail(&self, error: Error) {
-        self.finish(Err(error));
+        self.end_at_once(error);
     }
 }
 
@@ -111,8 +146,13 @@ struct CallsState {
 
 impl Calls {
     /// Begins a call; `None` where the engine is disposed, and then `done` was told.
-    pub(super) fn begin<T: Send + 'static>(self: &Arc<Self>, cancel: &Cancel, done: Done<T>) -> Option<Arc<Settle<T>>> {
-        let settle = Settle::new(cancel, done);
+    pub(super) fn begin<T: Send + 'static>(
+        self: &Arc<Self>,
+        cancel: &Cancel,
+        progress: Option<OnEvent>,
+        done: Done<T>,
+    ) -> Option<Arc<Settle<T>>> {
+        let settle = Settle::new(cancel, progress, done);
         let entered = {
             let mut state = lock(&self.state);
             state.next += 1;
@@ -171,7 +211,7 @@ mod tests {
     fn call(cancel: &Cancel) -> (Arc<Settle<u8>>, Receiver<Result<u8, Code>>) {
         let (sender, receiver) = channel();
         let done = Box::new(move |result: Result<u8>| sender.send(result.map_err(|error| error.code)).unwrap());
-        (Settle::new(cancel, done), receiver)
+        (Settle::new(cancel, None, done), receiver)
     }
 
     #[test]
@@ -234,7 +274,7 @@ mod tests {
         let begin = || {
             let sender = sender.clone();
             let done = Box::new(move |result: Result<u8>| sender.send(result.map_err(|error| error.code)).unwrap());
-            calls.begin(&Cancel::new(), done)
+            calls.begin(&Cancel::new(), None, done)
         };
         let (first, second) = (begin().unwrap(), begin().unwrap());
         first.finish(Ok(1));

@@ -39,39 +39,29 @@ where
     /// Tells `waiter` the value of `key`; if there is none and nobody makes it, `make` is called with
     /// the promise to do so. A waiter whose `stop` is raised leaves.
     pub(super) fn get(self: &Arc<Self>, key: K, stop: &Cancel, waiter: Waiter<V>, make: impl FnOnce(Promise<K, V>)) {
+        self.ask(key, waiter).go_on(stop, make);
+    }
+
+    /// The first half of [`Shared::get`], which calls nobody and so may be under a lock.
+    pub(super) fn ask(self: &Arc<Self>, key: K, waiter: Waiter<V>) -> Asking<K, V> {
         let mut state = lock(&self.state);
         state.next += 1;
-        let waiter_id = state.next;
-        let promise = match state.entries.get_mut(&key) {
-            Some(Entry::Made(value)) => {
-                let value = value.clone();
-                drop(state);
-                return waiter(Ok(value));
-            }
+        let id = state.next;
+        let answer = match state.entries.get_mut(&key) {
+            Some(Entry::Made(value)) => Answer::Made(value.clone(), waiter),
             Some(Entry::Making { waiters, .. }) => {
-                waiters.push((waiter_id, waiter));
-                None
+                waiters.push((id, waiter));
+                Answer::Making
             }
             None => {
                 let cancel = Cancel::new();
-                let making =
-                    Entry::Making { id: waiter_id, cancel: cancel.clone(), waiters: vec![(waiter_id, waiter)] };
+                let making = Entry::Making { id, cancel: cancel.clone(), waiters: vec![(id, waiter)] };
                 state.entries.insert(key.clone(), making);
-                Some(Promise { shared: Arc::clone(self), key: key.clone(), id: waiter_id, cancel, kept: false })
+                Answer::ToMake(Promise { shared: Arc::clone(self), key: key.clone(), id, cancel, kept: false })
             }
         };
         drop(state);
-        if let Some(promise) = promise {
-            make(promise);
-        }
-        let shared = Arc::downgrade(self);
-        let leave = stop.on_cancel(move || {
-            if let Some(shared) = shared.upgrade() {
-                shared.leave(&key, waiter_id);
-            }
-        });
-        // The call that it belongs to ends one day, and takes the listener with it.
-        leave.detach();
+        Asking { shared: Arc::clone(self), key, id, answer }
     }
 
     /// Whether the value of `key` is there already.
@@ -148,6 +138,58 @@ where
             }
         }
         made
+    }
+}
+
+/// Somebody has asked for a value.
+#[must_use = "a waiter that is not told waits for ever"]
+pub(super) struct Asking<K, V>
+where
+    K: Clone + Eq + Hash + Send + 'static,
+    V: Clone + Send + 'static,
+{
+    shared: Arc<Shared<K, V>>,
+    key: K,
+    id: u64,
+    answer: Answer<K, V>,
+}
+
+enum Answer<K, V>
+where
+    K: Clone + Eq + Hash + Send + 'static,
+    V: Clone + Send + 'static,
+{
+    Made(V, Waiter<V>),
+    Making,
+    ToMake(Promise<K, V>),
+}
+
+impl<K, V> Asking<K, V>
+where
+    K: Clone + Eq + Hash + Send + 'static,
+    V: Clone + Send + 'static,
+{
+    /// Whether the value is to be made by who asked.
+    pub(super) fn is_first(&self) -> bool {
+        matches!(self.answer, Answer::ToMake(_))
+    }
+
+    /// The second half of [`Shared::get`].
+    pub(super) fn go_on(self, stop: &Cancel, make: impl FnOnce(Promise<K, V>)) {
+        let Asking { shared, key, id, answer } = self;
+        match answer {
+            Answer::Made(value, waiter) => return waiter(Ok(value)),
+            Answer::Making => {}
+            Answer::ToMake(promise) => make(promise),
+        }
+        let shared = Arc::downgrade(&shared);
+        let leave = stop.on_cancel(move || {
+            if let Some(shared) = shared.upgrade() {
+                shared.leave(&key, id);
+            }
+        });
+        // The call that it belongs to ends one day, and takes the listener with it.
+        leave.detach();
     }
 }
 

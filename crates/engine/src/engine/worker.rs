@@ -6,12 +6,12 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::Duration;
 
 use super::call::QueuedCall;
-use super::event::{Event, Level};
 use super::lanes;
 use super::loader::Weights;
 use super::models::LastUsed;
+use super::outcome::Outcome;
 use super::queue::{Batch, Queue};
-use crate::error::{Code, Error, Result};
+use crate::error::{Error, Result};
 use crate::sync::catch;
 
 /// What a model's thread is told.
@@ -55,7 +55,7 @@ impl Worker {
         }
         let mut queue = Queue::default();
         while self.receive(&mut queue) {
-            queue.drop_settled();
+            drop(queue.take_settled());
             // The parts catch their own panics; this one is for what is between them.
             let step = catch("scheduling", || {
                 if let Some(batch) = queue.next_batch(self.budget) {
@@ -64,9 +64,7 @@ impl Worker {
                 Ok(())
             });
             if let Err(error) = step {
-                for call in queue.drain() {
-                    call.settle.finish(Err(error.clone()));
-                }
+                queue.drain().for_each(|call| call.fail(error.clone()));
             }
         }
     }
@@ -121,19 +119,13 @@ impl Worker {
         }
         let install = |run: &mut (dyn FnMut() -> Result<Vec<f32>> + Send)| self.pool.install(run);
         let result = rows(&self.weights, self.width, batch, install);
-        warn(&self.weights, queue, batch);
-        let error = match result {
-            Ok((rows, width)) => return deliver(queue, batch, &rows, width),
-            Err(error) => error,
-        };
-        match batch.halves() {
-            Some(halves) if error.code == Code::OutOfMemory => {
-                self.budget = self.budget.min(batch.packed.tokens().div_ceil(2)).max(1);
-                for half in &halves {
-                    self.compute(queue, half);
-                }
+        let (outcome, halves) = Outcome::of(queue, batch, result, || self.weights.backend.notices());
+        outcome.tell();
+        if let Some(halves) = halves {
+            self.budget = self.budget.min(batch.packed.tokens().div_ceil(2)).max(1);
+            for half in &halves {
+                self.compute(queue, half);
             }
-            _ => fail(queue, batch, &error),
         }
     }
 }
@@ -157,53 +149,10 @@ pub(super) fn rows(
     Ok((rows, width))
 }
 
-/// Tells the backend's warnings to a call that it worked for. Where none of them listens any more the backend keeps
-/// them, for the next.
-pub(super) fn warn(weights: &Weights, queue: &mut Queue, batch: &Batch) {
-    let mut numbers = batch.items.iter().map(|item| item.call);
-    let listening = numbers.find(|number| queue.get_mut(*number).is_some_and(|call| !call.settle.is_over()));
-    let Some(call) = listening.and_then(|number| queue.get_mut(number)) else { return };
-    for message in weights.backend.notices() {
-        call.reporter.send(Event::Notice { level: Level::Warn, message });
-    }
-}
-
 /// As many rows as were asked for, or none: a row too few would give someone else's vector to a text.
 fn check_rows(values: usize, rows: usize, width: usize) -> Result<()> {
     if values == rows * width {
         return Ok(());
     }
     Err(Error::internal(format!("The backend gave {values} values in place of {rows} rows of {width}.")))
-}
-
-/// Gives each call its rows; the calls that are complete leave the queue.
-pub(super) fn deliver(queue: &mut Queue, batch: &Batch, rows: &[f32], width: usize) {
-    let mut rest = rows;
-    for items in batch.items.chunk_by(|a, b| a.call == b.call) {
-        let count: usize = items.iter().map(|item| item.rows as usize).sum();
-        let (own, others) = rest.split_at(count * width);
-        rest = others;
-        let number = items[0].call;
-        let Some(call) = queue.get_mut(number) else { continue };
-        if call.settle.is_over() {
-            continue;
-        }
-        match catch("finishing vectors", || call.receive(items, own, width)) {
-            Ok(false) => {}
-            Ok(true) => {
-                if let Some(call) = queue.remove(number) {
-                    call.complete();
-                }
-            }
-            Err(error) => call.settle.finish(Err(error)),
-        }
-    }
-}
-
-pub(super) fn fail(queue: &mut Queue, batch: &Batch, error: &Error) {
-    for items in batch.items.chunk_by(|a, b| a.call == b.call) {
-        if let Some(call) = queue.remove(items[0].call) {
-            call.settle.finish(Err(error.clone()));
-        }
-    }
 }

@@ -5,7 +5,9 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use embedding_engine::{Cancel, Code, Error, Result};
-use embedding_engine_chunk::{Chunk, FileOptions, Files, Found, Kind, Language, Options, chunk, query_of_doc};
+use embedding_engine_chunk::{
+    Chunk, FileOptions, Files, Found, Kind, Language, Options, chunk, cut_to_lines, query_of_doc,
+};
 
 use super::collection::{Collection, Group, Query, Unit, Units};
 use super::metrics::Judged;
@@ -88,7 +90,7 @@ impl Reader {
                 continue;
             }
             let Some(name) = chunk.name.clone() else { continue };
-            let code = cut(&chunk.without_docs(text)).to_owned();
+            let code = cut_to_lines(&chunk.without_docs(text), CODE_BYTES).to_owned();
             if code.trim().is_empty() {
                 continue;
             }
@@ -140,16 +142,6 @@ fn query_of(chunk: &Chunk, code: &str) -> Option<String> {
     let says = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ").contains(&query);
     let does_something = words(code) >= words(signature) + MIN_WORDS;
     (does_something && !says(code) && !says(signature)).then_some(query)
-}
-
-/// The lines that fit, or the beginning of the only one.
-fn cut(code: &str) -> &str {
-    if code.len() <= CODE_BYTES {
-        return code;
-    }
-    let end = (0..=CODE_BYTES).rev().find(|end| code.is_char_boundary(*end)).unwrap_or_default();
-    let end = code[..end].rfind('\n').filter(|end| *end > CODE_BYTES / 2).unwrap_or(end);
-    code[..end].trim_end()
 }
 
 #[cfg(test)]

@@ -143,7 +143,7 @@ fn chunks_are_rows() {
     assert_eq!(refused(&long, &[0..100, 100..800, 700..900]), (Code::InvalidInput, Some(2.into())));
     assert!(chunked(&long, &[700..900]).unwrap_err().message.contains("cut to 600 of its 902 tokens"));
 
-    let last = EmbedRequest { model: Some("last".to_owned()), chunks: Some(vec![0..1]), ..request() };
+    let last = EmbedRequest { chunks: Some(vec![0..1]), ..of("last") };
     assert_eq!(embed(&engine, last, strings(["abc"])).unwrap_err().code, Code::ModelUnsupported);
     let two = EmbedRequest { chunks: Some(vec![0..1]), ..request() };
     assert_eq!(embed(&engine, two, strings(["abc", "def"])).unwrap_err().code, Code::InvalidInput);
@@ -163,9 +163,7 @@ fn equal_texts_are_computed_once() {
 #[test]
 fn rows_that_cannot_be_vouched_for_fail_their_call_only() {
     let (engine, stage) = dummy::engine("{}");
-    stage.allow(0);
-    let first = start(&engine, strings(["hold"]));
-    stage.wait_for("the first batch", |stage| stage.batches().len() == 1);
+    let first = start_held(&engine, &stage, request(), strings(["hold"]), 1);
     let good = start(&engine, strings(["good"]));
     let bad = start(&engine, strings(["fine", "it gives nan", "fine too"]));
     // Both are queued, and so come into one batch.
@@ -190,8 +188,7 @@ fn a_failing_or_panicking_backend_fails_the_batch_and_no_later_call() {
         assert_eq!(embed(&engine, request(), strings([text])).unwrap_err().code, Code::Internal);
     }
     for model in ["describe-panics", "load-panics"] {
-        let request = EmbedRequest { model: Some(model.to_owned()), ..request() };
-        assert_eq!(embed(&engine, request, strings(["a"])).unwrap_err().code, Code::Internal);
+        assert_eq!(embed(&engine, of(model), strings(["a"])).unwrap_err().code, Code::Internal);
     }
     assert!(embed(&engine, request(), strings(["next"])).is_ok());
 }

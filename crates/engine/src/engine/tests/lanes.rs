@@ -2,21 +2,20 @@
 
 use super::*;
 
-fn request() -> EmbedRequest {
-    EmbedRequest { model: Some("lanes".to_owned()), ..super::request() }
+fn start(engine: &Engine, texts: impl Into<Texts>) -> Running {
+    start_request(engine, of("lanes"), texts)
 }
 
-fn start(engine: &Engine, texts: impl Into<Texts>) -> Running {
-    start_request(engine, request(), texts)
+/// Starts a call, and waits until a batch of it is in each lane.
+fn start_in_all_lanes(engine: &Engine, stage: &dummy::Stage, texts: impl Into<Texts>) -> Running {
+    start_held(engine, stage, of("lanes"), texts, 3)
 }
 
 #[test]
 fn as_many_batches_run_as_there_are_lanes() {
     let (engine, stage) = dummy::engine("{}");
-    stage.allow(0);
     let texts = job("large", 100, 50);
-    let large = start(&engine, texts.clone());
-    stage.wait_for("three batches", |stage| stage.batches().len() == 3);
+    let large = start_in_all_lanes(&engine, &stage, texts.clone());
     // A small one is in the very next.
     let small = start(&engine, strings(["small"]));
     std::thread::sleep(Duration::from_millis(50));
@@ -31,16 +30,7 @@ fn as_many_batches_run_as_there_are_lanes() {
 #[test]
 fn many_calls_on_lanes() {
     let (engine, stage) = dummy::engine("{}");
-    let calls: Vec<(Vec<String>, Running)> = (0..100)
-        .map(|number| {
-            let texts = job(&format!("call {number}"), 1 + number % 7, 20 + number);
-            let running = start(&engine, texts.clone());
-            (texts, running)
-        })
-        .collect();
-    for (texts, running) in &calls {
-        assert_rows(&running.result().unwrap(), texts);
-    }
+    assert_a_hundred_calls(&engine, &of("lanes"));
     assert_eq!(stage.loads(), 1);
 }
 
@@ -62,9 +52,7 @@ fn failures_in_lanes_are_their_calls_own() {
 #[test]
 fn cancelling_frees_the_lanes() {
     let (engine, stage) = dummy::engine("{}");
-    stage.allow(0);
-    let cancelled = start(&engine, job("cancelled", 100, 50));
-    stage.wait_for("three batches", |stage| stage.batches().len() == 3);
+    let cancelled = start_in_all_lanes(&engine, &stage, job("cancelled", 100, 50));
     cancelled.cancel.cancel();
     assert_eq!(cancelled.code(), Code::Aborted);
     let next = start(&engine, strings(["next"]));
@@ -94,9 +82,7 @@ fn a_model_on_lanes_is_unloaded_and_disposed_of() {
     let (engine, stage) = dummy::engine(r#"{"idleUnloadMs":30}"#);
     start(&engine, strings(["a"])).result().unwrap();
     stage.wait_for("the unloading", |stage| stage.dropped().len() == 1);
-    stage.allow(0);
-    let running = start(&engine, job("held", 100, 50));
-    stage.wait_for("three batches", |stage| stage.batches().len() == 4);
+    let running = start_in_all_lanes(&engine, &stage, job("held", 100, 50));
     engine.dispose();
     assert_eq!(running.code(), Code::Disposed);
     stage.wait_for("the end", |stage| stage.dropped().len() == 2);

@@ -2,10 +2,6 @@
 
 use super::*;
 
-fn of(model: &str) -> EmbedRequest {
-    EmbedRequest { model: Some(model.to_owned()), ..request() }
-}
-
 #[test]
 fn a_model_is_loaded_once_for_all() {
     let (engine, stage) = dummy::engine("{}");
@@ -100,9 +96,7 @@ fn idle_models_are_unloaded_and_loaded_again() {
 #[test]
 fn a_model_in_use_is_not_idle() {
     let (engine, stage) = dummy::engine(r#"{"idleUnloadMs":30}"#);
-    stage.allow(0);
-    let running = start(&engine, strings(["a"]));
-    stage.wait_for("the batch", |stage| stage.batches().len() == 1);
+    let running = start_held(&engine, &stage, request(), strings(["a"]), 1);
     std::thread::sleep(Duration::from_millis(150));
     assert!(stage.dropped().is_empty());
     stage.allow_all();
@@ -126,9 +120,7 @@ fn the_least_recently_used_makes_room() {
 #[test]
 fn models_in_use_do_not_make_room() {
     let (engine, stage) = dummy::engine(r#"{"memoryLimit":15}"#);
-    stage.allow(0);
-    let running = start_request(&engine, of("a"), strings(["text"]));
-    stage.wait_for("the batch", |stage| stage.batches().len() == 1);
+    let running = start_held(&engine, &stage, of("a"), strings(["text"]), 1);
     let error = embed(&engine, of("b"), strings(["text"])).unwrap_err();
     assert_eq!((error.code, &error.details["used"]), (Code::OutOfMemory, &10.into()));
     stage.allow_all();
@@ -141,9 +133,7 @@ fn models_in_use_do_not_make_room() {
 fn disposing_ends_what_runs_and_what_waits() {
     let (engine, stage) = dummy::engine("{}");
     embed(&engine, request(), strings(["a"])).unwrap();
-    stage.allow(0);
-    let computed = start(&engine, strings(["computed"]));
-    stage.wait_for("the batch", |stage| stage.batches().len() == 2);
+    let computed = start_held(&engine, &stage, request(), strings(["computed"]), 1);
     let queued = start(&engine, strings(["queued"]));
     stage.hold_loads(true);
     let loading = start_request(&engine, of("other"), strings(["loading"]));
@@ -164,9 +154,7 @@ fn disposing_ends_what_runs_and_what_waits() {
 #[test]
 fn a_dropped_engine_finishes_its_calls_and_frees_its_models() {
     let (engine, stage) = dummy::engine("{}");
-    stage.allow(0);
-    let running = start(&engine, job("text", 20, 40));
-    stage.wait_for("the batch", |stage| stage.batches().len() == 1);
+    let running = start_held(&engine, &stage, request(), job("text", 20, 40), 1);
     let weak = engine.downgrade();
     drop(engine);
     assert!(!weak.is_gone());
@@ -177,11 +165,23 @@ fn a_dropped_engine_finishes_its_calls_and_frees_its_models() {
 }
 
 #[test]
+fn a_dropped_engine_finishes_its_downloads() {
+    for _ in 0..20 {
+        let (engine, _) = dummy::engine("{}");
+        let (sender, results) = channel();
+        let request = DownloadRequest { model: Some("./no-such-folder".to_owned()), ..DownloadRequest::default() };
+        engine.download(request, &Cancel::never(), None, move |result| {
+            let _ = sender.send(result.map(|_| ()).map_err(|error| error.code));
+        });
+        drop(engine);
+        assert_eq!(results.recv_timeout(Duration::from_secs(20)).unwrap(), Err(Code::ModelNotFound));
+    }
+}
+
+#[test]
 fn a_forgotten_engine_can_still_be_disposed() {
     let (engine, stage) = dummy::engine("{}");
-    stage.allow(0);
-    let running = start(&engine, strings(["a"]));
-    stage.wait_for("the batch", |stage| stage.batches().len() == 1);
+    let running = start_held(&engine, &stage, request(), strings(["a"]), 1);
     let weak = engine.downgrade();
     drop(engine);
     weak.dispose();

@@ -7,6 +7,7 @@ pub(super) mod dummy;
 mod calls;
 mod lanes;
 mod lifetime;
+mod listeners;
 mod scheduling;
 
 use std::sync::Arc;
@@ -56,12 +57,30 @@ fn request() -> EmbedRequest {
     EmbedRequest { model: Some("m".to_owned()), normalize: false, ..EmbedRequest::default() }
 }
 
+/// The same for another model.
+fn of(model: &str) -> EmbedRequest {
+    EmbedRequest { model: Some(model.to_owned()), ..request() }
+}
+
 fn start_request(engine: &Engine, request: EmbedRequest, texts: impl Into<Texts>) -> Running {
+    start_heard(engine, request, texts, |_| {})
+}
+
+/// Starts a call whose events are heard by `listener` as well.
+fn start_heard(
+    engine: &Engine,
+    request: EmbedRequest,
+    texts: impl Into<Texts>,
+    listener: impl Fn(&Event) + Send + Sync + 'static,
+) -> Running {
     let (sender, results) = channel();
     let cancel = Cancel::new();
     let events = Arc::new(Mutex::new(Vec::new()));
     let told = Arc::clone(&events);
-    let progress: OnEvent = Arc::new(move |event| lock(&told).push(event));
+    let progress: OnEvent = Arc::new(move |event| {
+        listener(&event);
+        lock(&told).push(event);
+    });
     engine.embed(request, texts, &cancel, Some(progress), move |result| {
         let _ = sender.send(result);
     });
@@ -70,6 +89,35 @@ fn start_request(engine: &Engine, request: EmbedRequest, texts: impl Into<Texts>
 
 fn start(engine: &Engine, texts: impl Into<Texts>) -> Running {
     start_request(engine, request(), texts)
+}
+
+/// Starts a call, and waits until `batches` more are in the backend, which holds them.
+fn start_held(
+    engine: &Engine,
+    stage: &dummy::Stage,
+    request: EmbedRequest,
+    texts: impl Into<Texts>,
+    batches: usize,
+) -> Running {
+    stage.allow(0);
+    let before = stage.batches().len();
+    let running = start_request(engine, request, texts);
+    stage.wait_for("the call's first batches", |stage| stage.batches().len() >= before + batches);
+    running
+}
+
+/// Makes a hundred calls of 1 to 7 texts at once.
+fn assert_a_hundred_calls(engine: &Engine, request: &EmbedRequest) {
+    let calls: Vec<(Vec<String>, Running)> = (0..100)
+        .map(|number| {
+            let texts = job(&format!("call {number}"), 1 + number % 7, 20 + number);
+            let running = start_request(engine, request.clone(), texts.clone());
+            (texts, running)
+        })
+        .collect();
+    for (texts, running) in &calls {
+        assert_rows(&running.result().unwrap(), texts);
+    }
 }
 
 fn embed(engine: &Engine, request: EmbedRequest, texts: impl Into<Texts>) -> Result<EmbedOutput> {

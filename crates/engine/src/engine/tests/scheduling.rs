@@ -4,11 +4,7 @@ use super::*;
 
 /// Starts a job, and waits until its first batch is in the backend, which holds it.
 fn held_job(engine: &Engine, stage: &dummy::Stage, texts: Vec<String>) -> Running {
-    stage.allow(0);
-    let before = stage.batches().len();
-    let running = start(engine, texts);
-    stage.wait_for("the job's first batch", |stage| stage.batches().len() > before);
-    running
+    start_held(engine, stage, request(), texts, 1)
 }
 
 /// Gives calls time to come from their start into the queue.
@@ -100,16 +96,7 @@ fn the_longest_come_first_and_no_batch_exceeds_the_budget() {
 #[test]
 fn a_hundred_calls_at_once() {
     let (engine, stage) = dummy::engine("{}");
-    let calls: Vec<(Vec<String>, Running)> = (0..100)
-        .map(|number| {
-            let texts = job(&format!("call {number}"), 1 + number % 7, 20 + number);
-            let running = start(&engine, texts.clone());
-            (texts, running)
-        })
-        .collect();
-    for (texts, running) in &calls {
-        assert_rows(&running.result().unwrap(), texts);
-    }
+    assert_a_hundred_calls(&engine, &request());
     assert_eq!(stage.loads(), 1);
 }
 

@@ -82,23 +82,12 @@ mod tests {
 
     use super::*;
     use crate::backend::pool::pool_rows;
-
-    const ALL: [Pooling; 7] = [
-        Pooling::LastToken,
-        Pooling::Cls,
-        Pooling::Mean,
-        Pooling::Max,
-        Pooling::MeanSqrtLen,
-        Pooling::WeightedMean,
-        Pooling::None,
-    ];
+    use crate::backend::pool::tests::{ALL, noise};
 
     #[test]
     fn agrees_with_pooling_on_the_host() {
         let (rows, width) = (5000, 3);
-        let values: Vec<f32> = (0..(rows * width) as u32)
-            .map(|i| (i.wrapping_mul(2_654_435_761) >> 8) as f32 / (1 << 23) as f32)
-            .collect();
+        let values = noise(rows * width);
         let x = Tensor::from_slice(&values, (rows, width), &Device::Cpu).unwrap();
         // Side by side, apart, overlapping, out of order, one token, all.
         let spans = [0..10, 10..20, 20..30, 40..47, 44..90, 3..4, 0..rows, 100..131];
