@@ -83,6 +83,11 @@ impl Quantized {
         );
     }
 
+    /// Bytes of memory.
+    pub(crate) fn held(&self) -> usize {
+        self.bytes.capacity() + self.scales.capacity() * size_of::<f32>()
+    }
+
     /// Bytes of one row; those that fill the last word are zero.
     pub(crate) fn bytes(&self, row: usize) -> &[u8] {
         &self.bytes[(row - self.first) * self.width..][..self.width]

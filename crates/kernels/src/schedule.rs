@@ -17,6 +17,8 @@ pub(crate) const TASK_ROWS: usize = 96;
 const TASKS_PER_THREAD: usize = 4;
 /// Words of weights times rows that are not worth a second thread: a few microseconds.
 const SMALL: usize = 1 << 18;
+/// Most memory of rounded activations that a thread keeps, in bytes: those of 192 rows of a wide MLP.
+const KEPT: usize = 4 << 20;
 
 thread_local! {
     /// The activations of a task.
@@ -46,9 +48,9 @@ pub(crate) fn quantized(layer: Layer<'_>, x: &[f32], rows: usize) -> Option<Quan
     })
 }
 
-/// Keeps the memory for the next call.
+/// Keeps the memory for the next call, unless it is much.
 pub(crate) fn keep(quantized: Option<Quantized>) {
-    if let Some(quantized) = quantized {
+    if let Some(quantized) = quantized.filter(|quantized| quantized.held() <= KEPT) {
         QUANTIZED.set(quantized);
     }
 }
