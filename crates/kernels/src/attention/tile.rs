@@ -168,8 +168,8 @@ impl Tile<'_> {
             self.scores.tile(queries, rows.len(), self.head.keys(panel), &mut sums);
             let at = panel * COLUMNS - block.start;
             for (row, lines) in scratch.scores.chunks_exact_mut(ROW_LINES).take(rows.len()).enumerate() {
-                let scores = &mut words_mut(lines)[at..at + COLUMNS];
-                scores.iter_mut().zip(sums.row(row)).for_each(|(word, sum)| *word = sum.to_bits());
+                // At once: word by word LLVM moves each by itself.
+                floats_mut(lines)[at..at + COLUMNS].copy_from_slice(sums.row(row));
             }
         }
 
