@@ -95,6 +95,7 @@ mod tests {
         let buffers = Buffers::default();
         let (large, small) = (buffers.take(1000).unwrap(), buffers.take(10).unwrap());
         let places = [large.as_ptr(), small.as_ptr()];
+        assert!(places.iter().all(|place| place.addr().is_multiple_of(64)), "a buffer begins with a cache line");
         drop((large, small));
         // The allocator may give the same places again: what counts is that it is not asked.
         assert_eq!(buffers.0.lock().unwrap().len(), 2);
