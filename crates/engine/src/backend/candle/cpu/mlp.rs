@@ -19,61 +19,62 @@ pub(super) enum Between {
     Of(Activation),
 }
 
-/// `into += second(between(first(x)))`; without an `x`, what `into` holds is the input as well. The inner width is
-/// never held for all rows at once.
-pub(super) fn mlp_add(
-    (first, between, second): (&Linear, Between, &Linear),
-    x: Option<&[f32]>,
-    into: &mut [f32],
-    buffers: &Buffers,
-    cancel: &Cancel,
-) -> Result<()> {
-    let rows = into.len() / second.outputs();
-    let (Layer::Packed(packed_first), Layer::Packed(packed_second)) = (&first.0, &second.0) else {
-        return in_tiles((first, between, second), x, into, buffers, cancel);
-    };
-    let activation = match between {
-        Between::Gate => KernelActivation::Identity,
-        Between::Of(activation) => kernel_activation(activation),
-    };
-    let mlp = Mlp { first: packed_first, activation, second: packed_second };
-    let mut inner = buffers.take(mlp.inner(rows))?;
-    match mlp.forward(x, rows, into, &mut inner, &|| cancel.is_cancelled()) {
-        true => Ok(()),
-        false => cancel.check().and(Err(Error::internal("an MLP stopped by itself"))),
-    }
+/// The two layers, and what they run with.
+pub(super) struct MlpAdd<'a> {
+    pub(super) first: &'a Linear,
+    pub(super) between: Between,
+    pub(super) second: &'a Linear,
+    pub(super) buffers: &'a Buffers,
+    pub(super) cancel: &'a Cancel,
 }
 
-/// Layer by layer, a tile of rows at a time.
-fn in_tiles(
-    (first, between, second): (&Linear, Between, &Linear),
-    x: Option<&[f32]>,
-    into: &mut [f32],
-    buffers: &Buffers,
-    cancel: &Cancel,
-) -> Result<()> {
-    let (width, outputs, wide) = (first.inputs(), second.outputs(), first.outputs());
-    for tile in tiles(into.len() / outputs) {
-        cancel.check()?;
-        let rows = tile.len();
-        let into = &mut into[tile.start * outputs..tile.end * outputs];
-        let x = x.map_or(&*into, |x| &x[tile.start * width..tile.end * width]);
-        let mut results = buffers.take(rows * wide)?;
-        first.forward(x, &mut results, false)?;
-        let mut gated = None;
-        let inner = match between {
-            Between::Of(activation) => {
-                elementwise::activate(&mut results, wide, activation);
-                &results
-            }
-            Between::Gate => {
-                let gated = gated.insert(buffers.take(rows * wide / 2)?);
-                elementwise::swiglu(&results, gated, wide / 2);
-                &*gated
-            }
+impl MlpAdd<'_> {
+    /// `into += second(between(first(x)))`; without an `x`, what `into` holds is the input as well. The inner width is
+    /// never held for all rows at once.
+    ///
+    /// # Errors
+    /// `ABORTED` once cancelled; `OUT_OF_MEMORY`.
+    pub(super) fn run(&self, x: Option<&[f32]>, into: &mut [f32]) -> Result<()> {
+        let (Layer::Packed(first), Layer::Packed(second)) = (&self.first.0, &self.second.0) else {
+            return self.in_tiles(x, into);
         };
-        cancel.check()?;
-        second.forward(inner, into, true)?;
+        let activation = match self.between {
+            Between::Gate => KernelActivation::Identity,
+            Between::Of(activation) => kernel_activation(activation),
+        };
+        let mlp = Mlp { first, activation, second };
+        let rows = into.len() / second.outputs();
+        let mut inner = self.buffers.take(mlp.inner(rows))?;
+        match mlp.forward(x, rows, into, &mut inner, &|| self.cancel.is_cancelled()) {
+            true => Ok(()),
+            false => self.cancel.check().and(Err(Error::internal("an MLP stopped by itself"))),
+        }
     }
-    Ok(())
+
+    /// Layer by layer, a tile of rows at a time: for weights that the kernels do not hold.
+    fn in_tiles(&self, x: Option<&[f32]>, into: &mut [f32]) -> Result<()> {
+        let (width, outputs, wide) = (self.first.inputs(), self.second.outputs(), self.first.outputs());
+        for tile in tiles(into.len() / outputs) {
+            self.cancel.check()?;
+            let rows = tile.len();
+            let into = &mut into[tile.start * outputs..tile.end * outputs];
+            let x = x.map_or(&*into, |x| &x[tile.start * width..tile.end * width]);
+            let mut results = self.buffers.take(rows * wide)?;
+            self.first.forward(x, &mut results, false)?;
+            let inner = match self.between {
+                Between::Of(activation) => {
+                    elementwise::activate(&mut results, wide, activation);
+                    results
+                }
+                Between::Gate => {
+                    let mut gated = self.buffers.take(rows * wide / 2)?;
+                    elementwise::swiglu(&results, &mut gated, wide / 2);
+                    gated
+                }
+            };
+            self.cancel.check()?;
+            self.second.forward(&inner, into, true)?;
+        }
+        Ok(())
+    }
 }

@@ -12,7 +12,7 @@ use super::buffers::Buffers;
 use super::buffers::no_memory;
 use super::elementwise::{self, HeadPrepare};
 use super::linear::{Linear, Storage};
-use super::mlp::{self, Between};
+use super::mlp::{Between, MlpAdd};
 use crate::backend::candle::parts::{AttentionShape, AttentionWeights, Parts, RotaryTable, Run};
 use crate::backend::pool::pool_rows;
 use crate::backend::weights::Weight;
@@ -227,8 +227,9 @@ impl Parts for CpuParts {
         same_width(x.width, gate_up.inputs())?;
         same_width(gate_up.gated_outputs(), down.inputs())?;
         same_width(into.width, down.outputs())?;
-        let layers = (gate_up, Between::Gate, down);
-        mlp::mlp_add(layers, Some(&x.data), &mut into.data, &self.buffers, run.cancel)
+        let (buffers, cancel) = (&self.buffers, run.cancel);
+        let mlp = MlpAdd { first: gate_up, between: Between::Gate, second: down, buffers, cancel };
+        mlp.run(Some(&x.data), &mut into.data)
     }
 
     fn mlp_add(
@@ -242,7 +243,9 @@ impl Parts for CpuParts {
         same_width(into.width, up.inputs())?;
         same_width(into.width, down.outputs())?;
         same_width(up.outputs(), down.inputs())?;
-        mlp::mlp_add((up, Between::Of(activation), down), None, &mut into.data, &self.buffers, run.cancel)
+        let (buffers, cancel) = (&self.buffers, run.cancel);
+        let mlp = MlpAdd { first: up, between: Between::Of(activation), second: down, buffers, cancel };
+        mlp.run(None, &mut into.data)
     }
 
     fn pool(&self, x: &Rows, spans: &[Range<usize>], pooling: Pooling) -> Result<Vec<f32>> {
