@@ -249,6 +249,17 @@ fn half_precision_weights_point_the_same_way() {
     }
 }
 
+/// Held in 11 bits, multiplied in f32, layer by layer.
+#[test]
+fn f16_weights_point_the_same_way() {
+    for case in cases().into_iter().filter(|case| matches!(case.spec.architecture, Architecture::Bert(_))) {
+        let backend = candle::load(&case.spec, "cpu", Dtype::Float16, &Cancel::never()).unwrap();
+        assert_eq!(backend.info().dtype, "float16");
+        let cosine = least_cosine(&case, backend.as_ref());
+        assert!(cosine > 0.99999, "{}: {cosine}", case.name);
+    }
+}
+
 #[test]
 fn int8_weights_point_nearly_the_same_way() {
     for case in cases().into_iter().chain([with_outliers()]) {
